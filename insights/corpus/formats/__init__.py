@@ -1,0 +1,91 @@
+"""The registry of trace formats. One module a format; its docstring documents the format with one real line.
+
+A module registers what it reads with one decorator:
+
+    @reader("tau_bench", title="tau-bench results", rank=30, detect=_detect)
+    def read(source: Source) -> Iterator[Trace]:
+
+`detect(head)` looks at the head and tail of a file and returns "certain" (a schema marker), "likely" (two or more
+specific keys), "guess" (generic messages, text) or None. The surest answer wins; among equals the lowest `rank`, so a
+specific format (10..49) is asked before a generic one (50..99). `read` is a generator of finished-looking `Trace`
+builders with bounded memory; whatever it cannot place it reports through `source.issue(...)` or `trace.issue(...)`.
+
+`role` tells what a file is: "trace"; "sidecar" (outcomes that the reader of a trace joins itself, named but not
+read as traces); "part" (a member that another file's reader pulls in); "other" (recognised, holds no trace).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from insights.corpus.sniff import Head
+    from insights.corpus.source import Source
+    from insights.corpus.trace import Trace
+
+Confidence = Literal["certain", "likely", "guess"]
+Role = Literal["trace", "sidecar", "part", "other"]
+SURENESS = {"certain": 0, "likely": 1, "guess": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    name: str
+    title: str
+    rank: int
+    role: Role
+    detect: Callable[[Head], Confidence | None]
+    read: Callable[[Source], Iterator[Trace]]
+    version: int
+    module: str
+
+
+FORMATS: dict[str, Format] = {}
+
+
+def reader(
+    name: str,
+    *,
+    title: str,
+    rank: int,
+    detect: Callable[[Head], Confidence | None],
+    role: Role = "trace",
+    version: int = 1,
+) -> Callable[[Callable[[Source], Iterator[Trace]]], Callable[[Source], Iterator[Trace]]]:
+    """Register the decorated generator as the reader of format `name`."""
+
+    def register(read: Callable[[Source], Iterator[Trace]]) -> Callable[[Source], Iterator[Trace]]:
+        FORMATS[name] = Format(name, title, rank, role, detect, read, version, read.__module__)
+        return read
+
+    return register
+
+
+def mark(name: str, *, title: str, rank: int, role: Role, detect: Callable[[Head], Confidence | None]) -> None:
+    """Register a file kind that is recognised but holds no trace of its own (role sidecar, part or other)."""
+
+    def nothing(source: Source) -> Iterator[Trace]:
+        return iter(())
+
+    reader(name, title=title, rank=rank, detect=detect, role=role)(nothing)
+
+
+def recognise(head: Head) -> tuple[Format, Confidence] | None:
+    """The format of a file, with how sure that is; None where no signature matches."""
+    found: list[tuple[int, int, Format, Confidence]] = []
+    for known in FORMATS.values():
+        sure = known.detect(head)
+        if sure is not None:
+            found.append((SURENESS[sure], known.rank, known, sure))
+    if not found:
+        return None
+    _, _, best, sure = min(found, key=lambda f: f[:2])
+    return best, sure
+
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"insights.corpus.formats.{_module.name}")

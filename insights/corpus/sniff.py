@@ -1,0 +1,119 @@
+"""What a file looks like from outside: its head, its tail, and the first JSON values as far as they go."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from insights.corpus import parse
+
+HEAD_BYTES = 65_536  # unit: bytes; enough for the structural keys of every known format
+TAIL_BYTES = 8_192
+MAGIC = {
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PAR1": "parquet",
+    b"SQLite format 3\x00": "sqlite",
+    b"ARROW1": "arrow",
+    b"\xff\xff\xff\xff": "arrow",
+    b"\x80\x04": "pickle",
+    b"\x80\x05": "pickle",
+    b"\x80\x02": "pickle",
+    b"version https://git-lfs": "lfs_pointer",
+    b"\x89PNG": "image",
+    b"\xff\xd8\xff": "image",
+    b"%PDF": "pdf",
+}
+
+
+@dataclass
+class Head:
+    """`path` is where the bytes are; `name` is the file's name as the user knows it, with forward slashes."""
+
+    path: Path
+    name: str
+    size: int
+    head: bytes
+    tail: bytes
+    magic: str | None = field(default=None)
+
+    @cached_property
+    def text(self) -> str:
+        return parse.decode(self.head)[0]
+
+    @cached_property
+    def tail_text(self) -> str:
+        return parse.decode(self.tail)[0]
+
+    @cached_property
+    def lines(self) -> list[Any]:
+        """Parsed values of the first complete lines, when at least one of the first five is a JSON value; else []."""
+        rows = self.head.split(b"\n")
+        whole = rows if self.size <= len(self.head) else rows[:-1]
+        values = []
+        for row in [r.strip().removeprefix(b"\xef\xbb\xbf") for r in whole if r.strip()][:60]:
+            try:
+                value = parse.loads(row)[0]
+            except parse.Unparseable:
+                continue
+            if isinstance(value, str):  # a line that holds JSON in a JSON string
+                try:
+                    value = parse.loads(value.encode())[0]
+                except parse.Unparseable:
+                    continue
+            if isinstance(value, (dict, list)):
+                values.append(value)
+        return values
+
+    @cached_property
+    def doc(self) -> Any:
+        """The first JSON value of the file as far as the head goes; None where the file is not JSON."""
+        if self.magic or self.head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"["):
+            return None
+        if self.size <= len(self.head):
+            try:
+                return parse.loads(self.head)[0]
+            except parse.Unparseable:
+                pass
+        return parse.prefix(self.head.removeprefix(b"\xef\xbb\xbf"))
+
+    @cached_property
+    def is_jsonl(self) -> bool:
+        """Two or more JSON values on lines of their own, or one on the only line of a *.jsonl."""
+        return len(self.lines) > 1 or (len(self.lines) == 1 and self.name.endswith((".jsonl", ".ndjson")))
+
+    @cached_property
+    def records(self) -> list[Any]:
+        """The first records whatever the container: lines, items of a top-level list, or the one document."""
+        if self.is_jsonl:
+            return self.lines
+        if isinstance(self.doc, list):
+            return self.doc
+        return [] if self.doc is None else [self.doc]
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The first record that is an object, or {}."""
+        return next((r for r in self.records if isinstance(r, dict)), {})
+
+    def tail_has(self, *keys: str) -> bool:
+        """Whether each `"key"` stands in the head or the tail of the file."""
+        return all(f'"{k}"'.encode() in self.tail or f'"{k}"'.encode() in self.head for k in keys)
+
+
+def look(path: Path, name: str) -> Head:
+    """Read head and tail of a file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        file.seek(max(0, size - TAIL_BYTES), os.SEEK_SET)
+        tail = file.read(TAIL_BYTES)
+    magic = next((kind for start, kind in MAGIC.items() if head.startswith(start)), None)
+    if magic is None and head[257:262] == b"ustar":
+        magic = "tar"
+    return Head(path, name, size, head, tail, magic)

@@ -1,0 +1,238 @@
+"""One file (or archive member) of traces, as its reader sees it: records with their place, and a book of issues."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from insights.corpus import parse
+from insights.corpus.sniff import Head, look
+
+STREAM_ABOVE = 48 << 20  # unit: bytes; a single JSON document larger than this is streamed, not held whole
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Something lost, repaired or odd, with its place. `severity` is info, warning or error."""
+
+    code: str
+    severity: str
+    detail: str
+    offset: int | None = None
+    trace_id: str | None = None
+    seq: int | None = None
+    n: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A parsed JSON value and its place: bytes `offset`..`offset+length` in line formats, else a JSON `pointer`."""
+
+    value: Any
+    offset: int | None = None
+    length: int | None = None
+    pointer: str | None = None
+
+
+@dataclass
+class Source:
+    """`path` holds the bytes; `uri` and `member` name them for people; `root` is the folder nothing may leave."""
+
+    path: Path
+    uri: str
+    root: Path
+    member: str | None = None
+    issues: list[Issue] = field(default_factory=list)
+    n_records: int = 0
+    n_bad: int = 0
+    truncated: bool = False
+
+    @cached_property
+    def head(self) -> Head:
+        return look(self.path, self.name)
+
+    @property
+    def name(self) -> str:
+        """Path below the root, with forward slashes; the member's name inside an archive."""
+        if self.member:
+            return self.member
+        try:
+            return self.path.relative_to(self.root).as_posix()
+        except ValueError:
+            return self.path.name
+
+    @property
+    def stem(self) -> str:
+        return Path(self.name).name.split(".")[0] or Path(self.name).name
+
+    @property
+    def source_id(self) -> str:
+        return hashlib.sha1(f"{self.uri}\0{self.member or ''}".encode()).hexdigest()
+
+    def issue(
+        self, code: str, detail: str, *, severity: str = "warning", offset: int | None = None, n: int = 1
+    ) -> None:
+        self.issues.append(Issue(code, severity, detail[:500], offset, n=n))
+
+    def document(self) -> Any:
+        """The whole file as one JSON value; None (and an issue) where it is not one."""
+        data = self.path.read_bytes()
+        try:
+            value, repair = parse.loads(data)
+        except parse.Unparseable as error:
+            self.n_bad += 1
+            self.issue(
+                "unparseable",
+                f"not one JSON document: {error} at character {error.at}",
+                severity="error",
+                offset=error.at,
+            )
+            return None
+        if repair:
+            self.issue(repair, "characters that cannot be stored were replaced")
+        self.n_records += 1
+        return value
+
+    def records(self, key: str | None = None) -> Iterator[Record]:
+        """Every record, whatever the container: lines, concatenated values, items of a list, or the one document.
+
+        `key` names the list to walk inside a document (`records("simulations")`); without it a top-level list is walked
+        and any other document is one record. Documents above STREAM_ABOVE bytes are streamed.
+        """
+        if self.head.is_jsonl and key is None:
+            yield from self._lines()
+        elif self.head.size > STREAM_ABOVE and (key or isinstance(self.head.doc, list)):
+            yield from self._streamed(key)
+        else:
+            yield from self._held(key)
+
+    def header(self, *without: str) -> dict[str, Any]:
+        """The top-level keys of a document except the (long) ones named, without holding those."""
+        if self.head.size <= STREAM_ABOVE:
+            value = self._whole
+            return {k: v for k, v in value.items() if k not in without} if isinstance(value, dict) else {}
+        import ijson
+
+        found: dict[str, Any] = {}
+        with self.path.open("rb") as file:
+            builder, current, skipping = None, "", False
+            for prefix, event, value in ijson.parse(file, use_float=True):
+                if prefix == "" and event == "map_key":
+                    if builder is not None:
+                        found[current] = builder.value
+                    current, skipping = value, value in without
+                    builder = None if skipping else ijson.common.ObjectBuilder()
+                elif prefix == "" and event == "end_map":
+                    if builder is not None:
+                        found[current] = builder.value
+                elif builder is not None:
+                    builder.event(event, value)
+        return found
+
+    def sibling(self, *parts: str) -> Path | None:
+        """A file beside this one, or None where there is none or the path would leave the root."""
+        path = self.path.parent.joinpath(*parts)
+        try:
+            resolved = path.resolve(strict=True)
+        except OSError:
+            return None
+        return path if resolved.is_relative_to(self.root.resolve()) else None
+
+    @cached_property
+    def _whole(self) -> Any:
+        return self.document()
+
+    def _lines(self) -> Iterator[Record]:
+        bad: tuple[int, bytes, str] | None = None
+        with self.path.open("rb") as file:
+            for offset, line in parse.lines(file):
+                if bad is not None:
+                    self._bad_line(*bad)
+                    bad = None
+                try:
+                    value, repair = parse.loads(line)
+                    if isinstance(value, str) and value[:1] in "{[":
+                        value, repair = parse.loads(value.encode())[0], "double_encoded"
+                except parse.Unparseable as error:
+                    bad = (offset, line, str(error))
+                    continue
+                if repair:
+                    self.issue(repair, "line was repaired on reading", offset=offset, severity="info")
+                if isinstance(value, list):
+                    for i, item in enumerate(value):
+                        self.n_records += 1
+                        yield Record(item, offset, len(line), f"/{i}")
+                    continue
+                self.n_records += 1
+                yield Record(value, offset, len(line))
+        if bad is not None:
+            offset, line, reason = bad
+            if line[:1] in (b"{", b"["):
+                self.truncated = True
+                self.n_bad += 1
+                self.issue(
+                    "truncated_last_line", f"the last line breaks off after {len(line)} bytes: {reason}", offset=offset
+                )
+            else:
+                self._bad_line(offset, line, reason)
+
+    def _bad_line(self, offset: int, line: bytes, reason: str) -> None:
+        self.n_bad += 1
+        shown = parse.decode(line[:80])[0]
+        self.issue("bad_line", f"{reason}: {shown!r}", offset=offset)
+
+    def _held(self, key: str | None) -> Iterator[Record]:
+        data = self.path.read_bytes()
+        try:
+            value, repair = parse.loads(data)
+        except parse.Unparseable as error:
+            yield from self._concatenated(data, error)
+            return
+        if repair:
+            self.issue(repair, "characters that cannot be stored were replaced", severity="info")
+        items = value.get(key) if key and isinstance(value, dict) else value
+        base = f"/{key}" if key else ""
+        if isinstance(items, list):
+            for i, item in enumerate(items):
+                self.n_records += 1
+                yield Record(item, pointer=f"{base}/{i}")
+        elif items is not None:
+            self.n_records += 1
+            yield Record(items, pointer=base)
+
+    def _concatenated(self, data: bytes, error: parse.Unparseable) -> Iterator[Record]:
+        text, repair = parse.decode(data)
+        if repair:
+            self.issue(repair, "undecodable bytes were replaced", severity="info")
+        try:
+            for start, end, value in parse.concatenated(text):
+                self.n_records += 1
+                yield Record(value, start, end - start)
+        except parse.Unparseable as stopped:
+            self.n_bad += 1
+            self.truncated = True
+            self.issue(
+                "unparseable",
+                f"{stopped} at character {stopped.at}; what stands before it was read",
+                severity="error",
+                offset=stopped.at,
+            )
+
+    def _streamed(self, key: str | None) -> Iterator[Record]:
+        import ijson
+
+        prefix = f"{key}.item" if key else "item"
+        base = f"/{key}" if key else ""
+        with self.path.open("rb") as file:
+            try:
+                for i, item in enumerate(ijson.items(file, prefix, use_float=True)):
+                    self.n_records += 1
+                    yield Record(parse.clean(item), pointer=f"{base}/{i}")
+            except ijson.JSONError as error:
+                self.n_bad += 1
+                self.truncated = True
+                self.issue("unparseable", f"{error}; the items before it were read", severity="error")

@@ -1,0 +1,326 @@
+"""One trace under construction: what a reader fills and the loader stores.
+
+    t = Trace("tau_bench", native_id="gpt-4o-airline/3/0", task_id="3", trial=0)
+    t.step("user", "please cancel …")
+    s = t.step("assistant", "")
+    t.call(s, "cancel_reservation", {"reservation_id": "X"}, id="call_1")
+    t.result("Error: …", id="call_1")
+    t.success = True
+
+Columns of the table `traces` are attributes. `finish()` pairs what is still open, counts, and fingerprints.
+Tool results find their call by id (repeated ids in order of occurrence), else by name, else the oldest open call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from insights.corpus.parse import clean, clean_text
+from insights.corpus.source import Issue
+
+TRACE_COLUMNS = (
+    "trace_id source_id native_id session_id parent_trace_id parent_tool_call_key relation root_trace_id dataset task_id "
+    "trial split agent agent_version framework model models provider input_text final_output started_at ended_at duration_s "
+    "time_basis n_steps n_llm_calls n_tool_calls n_tool_errors n_user_turns input_tokens cache_read_tokens "
+    "cache_write_tokens output_tokens reasoning_tokens usage_basis cost_usd cost_basis success score score_name end_reason "
+    "native_end_reason error_type error_message fidelity fingerprint tags metadata extra"
+).split()
+STEP_COLUMNS = (
+    "trace_id seq native_id parent_seq kind role origin agent ts duration_ms text reasoning reasoning_hidden parts text_len "
+    "n_tool_calls llm_call_id tool_call_key span_id segment on_path is_error extra src_offset src_len src_pointer"
+).split()
+CALL_COLUMNS = (
+    "trace_id tool_call_key native_id call_seq result_seq call_index llm_call_id span_id requestor name args args_text "
+    "args_error result_text result result_len result_truncated status error_basis error_type error_message exit_code "
+    "started_at ended_at duration_ms child_trace_id extra"
+).split()
+LLM_COLUMNS = (
+    "trace_id llm_call_id first_seq span_id agent model_requested model provider started_at ended_at ttft_ms input_tokens "
+    "cache_read_tokens cache_write_tokens output_tokens reasoning_tokens cost_usd finish_reason native_finish_reason status "
+    "error_type error_message attempt params tools_hash prompt_hash extra"
+).split()
+SPAN_COLUMNS = (
+    "trace_id span_id parent_span_id otel_trace_id name kind native_kind convention started_at ended_at status error_type "
+    "error_message input_text output_text attributes events depth"
+).split()
+ANNOTATION_COLUMNS = (
+    "trace_id seq span_id tool_call_key kind name value label passed explanation annotator basis extra"
+).split()
+EXPECTED_COLUMNS = "trace_id idx kind name args value grp met extra".split()
+
+ERROR_TEXT = re.compile(
+    r"\s*(?:\[?error\]?\b|error:|traceback \(most recent call last\)|exception:|fatal:|[a-z_.]*(?:error|exception):)",
+    re.I,
+)
+
+
+def as_json(value: Any) -> str | None:
+    """Canonical JSON text of a value; None for None and for empty containers."""
+    if value is None or value == {} or value == []:
+        return None
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except (TypeError, orjson.JSONEncodeError):
+        return json.dumps(clean(value), ensure_ascii=False, sort_keys=True, default=str)
+
+
+def as_text(value: Any) -> str | None:
+    """Text as it is; anything else as JSON text; None stays None."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(clean(value), ensure_ascii=False, default=str)
+
+
+class Step:
+    """A step under construction; attributes are the columns of `steps`."""
+
+    __slots__ = (*STEP_COLUMNS[1:],)
+
+    def __init__(self, seq: int, kind: str, role: str | None) -> None:
+        for name in STEP_COLUMNS[1:]:
+            setattr(self, name, None)
+        self.seq, self.kind, self.role = seq, kind, role
+        self.n_tool_calls, self.segment, self.on_path = 0, 0, True
+
+
+class ToolCall:
+    """A tool call under construction; attributes are the columns of `tool_calls`."""
+
+    __slots__ = (*CALL_COLUMNS[1:],)
+
+    def __init__(self) -> None:
+        for name in CALL_COLUMNS[1:]:
+            setattr(self, name, None)
+
+
+class Trace:
+    def __init__(self, format: str, native_id: str, **columns: Any) -> None:
+        for name in TRACE_COLUMNS:
+            setattr(self, name, None)
+        self.format = format
+        self.native_id: str = native_id
+        self.trace_id: str = clean_text(f"{format}:{native_id}")
+        self.metadata: dict[str, Any] = {}
+        self.extra: dict[str, Any] = {}
+        self.tags: list[str] = []
+        self.steps: list[Step] = []
+        self.calls: list[ToolCall] = []
+        self.llm_calls: list[dict[str, Any]] = []
+        self.spans: list[dict[str, Any]] = []
+        self.annotations: list[dict[str, Any]] = []
+        self.expected: list[dict[str, Any]] = []
+        self.slices: dict[str, tuple[str, str]] = {}
+        self.issues: list[Issue] = []
+        self._open: dict[str, list[ToolCall]] = {}
+        self._keys: set[str] = set()
+        self._segment = 0
+        for name, value in columns.items():
+            setattr(self, name, value)
+
+    def step(self, role: str | None, text: Any = None, *, kind: str = "message", **columns: Any) -> int:
+        """Append a step and return its seq. `columns` are columns of `steps`; `text` that is no string becomes JSON."""
+        s = Step(len(self.steps), kind, role)
+        s.text = as_text(text)
+        s.segment = self._segment
+        for name, value in columns.items():
+            setattr(s, name, value)
+        self.steps.append(s)
+        if kind == "compaction":
+            self._segment += 1
+        return s.seq
+
+    def call(self, seq: int, name: str | None, args: Any = None, *, id: str | None = None, **columns: Any) -> str:
+        """Append a tool call made in step `seq`; `args` is a mapping or the text the model wrote. Returns its key."""
+        c = ToolCall()
+        step = self.steps[seq]
+        c.call_seq, c.call_index, c.native_id, c.name = seq, step.n_tool_calls, id, name
+        c.requestor, c.llm_call_id, c.span_id = "assistant", step.llm_call_id, step.span_id
+        key = id if id and id not in self._keys else f"{seq}.{step.n_tool_calls}"
+        c.tool_call_key = key
+        self._keys.add(key)
+        step.n_tool_calls += 1
+        if isinstance(args, Mapping) or args is None:
+            c.args = dict(args or {})
+            c.args_text = json.dumps(clean(c.args), ensure_ascii=False, default=str)
+        else:
+            c.args_text = as_text(args)
+            c.args, c.args_error = _parse_args(c.args_text or "")
+        for column, value in columns.items():
+            setattr(c, column, value)
+        self.calls.append(c)
+        self._open.setdefault(id or "", []).append(c)
+        return key
+
+    def find_call(self, id: str | None, name: str | None = None) -> ToolCall | None:
+        """Take the open call that a result answers out of the open ones."""
+        waiting = self._open.get(id or "")
+        if waiting and not id and name:
+            same = next((c for c in waiting if c.name == name), None)
+            if same is not None:
+                waiting.remove(same)
+                return same
+        if waiting:
+            return waiting.pop(0)
+        if id:
+            return None
+        for queue in self._open.values():
+            if queue and (name is None or queue[0].name == name):
+                return queue.pop(0)
+        return None
+
+    def result(
+        self,
+        text: Any,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        status: str | None = None,
+        error_basis: str | None = None,
+        exit_code: int | None = None,
+        call_columns: Mapping[str, Any] | None = None,
+        **columns: Any,
+    ) -> int:
+        """Append a tool_result step and pair it with its call. Returns its seq.
+
+        `status` None means the source has no flag: a non-zero `exit_code` or text that opens like an error makes it
+        "error" (basis exit_code or text), anything else "ok".
+        """
+        seq = self.step(columns.pop("role", "tool"), text, kind=columns.pop("kind", "tool_result"), **columns)
+        step = self.steps[seq]
+        if step.origin is None:
+            step.origin = "tool"
+        if status is None:
+            if exit_code is not None:
+                status, error_basis = ("error", "exit_code") if exit_code else ("ok", None)
+            elif step.text and ERROR_TEXT.match(step.text):
+                status, error_basis = "error", "text"
+            else:
+                status = "ok"
+        c = self.find_call(id, name)
+        if c is None:
+            self.issue("orphan_result", f"result of {name or 'a tool'} answers no call (id {id!r})", seq=seq)
+            step.is_error = status == "error"
+            return seq
+        c.result_seq, c.result_text, c.status, c.error_basis, c.exit_code = (
+            seq,
+            step.text,
+            status,
+            error_basis,
+            exit_code,
+        )
+        c.result_len = len(step.text) if step.text else 0
+        if status == "error":
+            c.error_message = (step.text or "")[:500]
+        for column, value in (call_columns or {}).items():
+            setattr(c, column, value)
+        step.tool_call_key = c.tool_call_key
+        step.is_error = status == "error"
+        return seq
+
+    def llm(self, llm_call_id: str | None = None, **columns: Any) -> str:
+        """Append one model call; `input_tokens` counts ALL prompt tokens, cached ones included. Returns its id."""
+        name = llm_call_id or f"llm-{len(self.llm_calls)}"
+        self.llm_calls.append({"llm_call_id": name, **columns})
+        return name
+
+    def annotate(self, kind: str, name: str, **columns: Any) -> None:
+        """Append a score, label, failure or feedback (columns of `annotations`)."""
+        self.annotations.append({"kind": kind, "name": name, **columns})
+
+    def expect(self, kind: str, **columns: Any) -> None:
+        """Append a reference item (columns of `expected`)."""
+        self.expected.append({"kind": kind, "idx": len(self.expected), **columns})
+
+    def slice(self, name: str, value: Any, basis: str = "metadata") -> None:
+        """Give the trace a low-cardinality attribute."""
+        if value is not None and value != "":
+            self.slices[name] = (str(value)[:200], basis)
+
+    def issue(self, code: str, detail: str, *, severity: str = "warning", seq: int | None = None, n: int = 1) -> None:
+        self.issues.append(Issue(code, severity, detail[:500], None, self.trace_id, seq, n))
+
+    def finish(self, source_id: str) -> None:
+        """Fill what follows from the steps and calls: order, counts, totals, texts, fingerprint."""
+        self.source_id = source_id
+        if self.root_trace_id is None:
+            self.root_trace_id = self.parent_trace_id or self.trace_id
+        for c in self.calls:
+            if c.result_seq is None and c.status is None:
+                c.status = "pending"
+        self._count()
+        self._total()
+        said = [s for s in self.steps if s.kind == "message" and s.text]
+        if self.input_text is None:
+            self.input_text = next((s.text for s in said if s.role == "user"), None)
+        if self.final_output is None:
+            self.final_output = next((s.text for s in reversed(said) if s.role == "assistant"), None)
+        digest = hashlib.sha1()
+        for s in self.steps:
+            s.text_len = len(s.text) if s.text else 0
+            digest.update(f"{s.role}\0{s.text}\0".encode(errors="replace"))
+        for c in self.calls:
+            digest.update(f"{c.name}\0{c.args_text}\0".encode(errors="replace"))
+        self.fingerprint = digest.hexdigest()
+        if self.end_reason is None:
+            self.end_reason = "unknown"
+        if self.fidelity is None:
+            self.fidelity = "full" if any(s.reasoning for s in self.steps) else "no_reasoning"
+
+    def _count(self) -> None:
+        self.n_steps = len(self.steps)
+        self.n_tool_calls = sum(c.requestor in ("assistant", "provider", None) for c in self.calls)
+        self.n_tool_errors = sum(c.status == "error" and c.requestor != "user" for c in self.calls)
+        self.n_user_turns = sum(
+            s.role == "user" and s.kind == "message" and s.origin not in ("harness", "copied") for s in self.steps
+        )
+        if self.n_llm_calls is None:
+            self.n_llm_calls = len(self.llm_calls) or sum(
+                s.role == "assistant" and s.kind == "message" for s in self.steps
+            )
+        stamps = [s.ts for s in self.steps if s.ts is not None]
+        if stamps and self.started_at is None:
+            self.started_at = min(stamps)
+        if stamps and self.ended_at is None:
+            self.ended_at = max(stamps)
+        if self.duration_s is None and self.started_at is not None and self.ended_at is not None:
+            self.duration_s = (self.ended_at - self.started_at).total_seconds()
+        self.time_basis = self.time_basis or ("tz" if self.started_at else "none")
+
+    def _total(self) -> None:
+        totals = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+        if self.usage_basis is None:
+            known = [
+                c for c in self.llm_calls if c.get("input_tokens") is not None or c.get("output_tokens") is not None
+            ]
+            self.usage_basis = "calls" if known else "none"
+            for name in totals if known else ():
+                values = [c[name] for c in known if c.get(name) is not None]
+                setattr(self, name, sum(values) if values else None)
+        if self.cost_basis is None:
+            costs = [c["cost_usd"] for c in self.llm_calls if c.get("cost_usd") is not None]
+            if costs and self.cost_usd is None:
+                self.cost_usd = sum(costs)
+            self.cost_basis = "reported" if self.cost_usd is not None else "none"
+        models = list(dict.fromkeys(c["model"] for c in self.llm_calls if c.get("model")))
+        self.models = self.models or models or ([self.model] if self.model else [])
+        if self.model is None and models:
+            self.model = models[0]
+
+
+def _parse_args(text: str) -> tuple[Any, str | None]:
+    """(arguments, why they are not JSON or None)."""
+    if not text.strip():
+        return {}, None
+    try:
+        value = orjson.loads(text)
+        if isinstance(value, str) and value[:1] == "{":
+            value = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        return None, str(error)[:200]
+    return clean(value), None
