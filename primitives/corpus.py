@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
-TRACE_TEXT_COLUMNS = ("input_text", "final_output")
+TRACE_TEXT_COLUMNS = ("input_text", "final_output", "metadata", "extra")
 LABEL_COLUMNS = (
     "trace_id VARCHAR, seq INTEGER, name VARCHAR, value VARCHAR, quote VARCHAR, explanation VARCHAR, "
     "kind VARCHAR, model VARCHAR, prompt_hash VARCHAR, run_id VARCHAR, created_at TIMESTAMPTZ"
@@ -51,10 +51,15 @@ class Corpus:
 
     @cached_property
     def traces(self) -> pd.DataFrame:
-        """One row per trace: every column of `traces` without text, plus one column per slice name."""
-        return self.con.sql(
-            f"SELECT * EXCLUDE ({', '.join(TRACE_TEXT_COLUMNS)}) FROM traces ORDER BY trace_id"
-        ).df()
+        """One row per trace: every column of `traces` without text, and one column per slice that is no column yet."""
+        hidden = ", ".join(TRACE_TEXT_COLUMNS)
+        frame = self.con.sql(f"SELECT * EXCLUDE ({hidden}) FROM traces ORDER BY trace_id").df()
+        slices = self.con.sql("SELECT trace_id, name, value FROM slices").df()
+        slices = slices[~slices["name"].isin(frame.columns)]
+        if len(slices):
+            wide = slices.pivot(index="trace_id", columns="name", values="value")
+            frame = frame.merge(wide, left_on="trace_id", right_index=True, how="left")
+        return frame
 
     def refresh_labels(self) -> None:
         """Bring the `labels` view up to date with labels/*.parquet."""
@@ -99,7 +104,9 @@ def open_corpus(
     folder = Path(path).resolve()
     file = folder / "traces.duckdb"
     if not file.is_file():
-        raise CorpusNotUsable(f"{folder} is no corpus: there is no traces.duckdb in it (make one: insights ingest FILES -o {folder.name})")
+        raise CorpusNotUsable(
+            f"{folder} is no corpus: there is no traces.duckdb in it (make one: insights ingest FILES -o {folder.name})"
+        )
     con = duckdb.connect(":memory:")
     con.execute("SET enable_progress_bar=false")
     con.execute("SET autoinstall_known_extensions=false")

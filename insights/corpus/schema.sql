@@ -33,7 +33,7 @@ CREATE TABLE traces (
   dataset VARCHAR, task_id VARCHAR, trial INTEGER, split VARCHAR,
   agent VARCHAR, agent_version VARCHAR, framework VARCHAR,
   model VARCHAR, models VARCHAR[], provider VARCHAR,
-  input_text VARCHAR, final_output VARCHAR,
+  input_text VARCHAR USING COMPRESSION zstd, final_output VARCHAR USING COMPRESSION zstd,
   -- when
   started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, duration_s DOUBLE,
   time_basis VARCHAR,                -- tz | naive_as_utc | epoch_ms | epoch_s | file_mtime | none
@@ -52,7 +52,7 @@ CREATE TABLE traces (
   fingerprint VARCHAR,               -- hash of (role, text) sequence: finds the same run in two files
   tags VARCHAR[], metadata JSON, extra JSON);
 
-CREATE TABLE steps (
+CREATE TABLE steps ( -- key: (trace_id, seq)
   trace_id VARCHAR NOT NULL, seq INTEGER NOT NULL,   -- file order, dense from 0
   native_id VARCHAR, parent_seq INTEGER,             -- DAG edge when the source has one
   kind VARCHAR NOT NULL,  -- message | tool_result | compaction | handoff | interrupt | error | state | log
@@ -60,7 +60,7 @@ CREATE TABLE steps (
   origin VARCHAR,         -- model | human | simulated_user | harness | tool | copied | unknown
   agent VARCHAR,          -- speaking agent in multi-agent runs
   ts TIMESTAMPTZ, duration_ms DOUBLE,
-  text VARCHAR, reasoning VARCHAR, reasoning_hidden BOOLEAN,
+  text VARCHAR USING COMPRESSION zstd, reasoning VARCHAR USING COMPRESSION zstd, reasoning_hidden BOOLEAN,
   parts JSON,             -- only when content is more than text/reasoning/tool calls (images, files, citations)
   text_len INTEGER, n_tool_calls SMALLINT,
   llm_call_id VARCHAR, tool_call_key VARCHAR,        -- tool_call_key set on kind='tool_result'
@@ -68,10 +68,9 @@ CREATE TABLE steps (
   segment INTEGER,        -- +1 after each compaction / clear / context reset
   on_path BOOLEAN,        -- false = abandoned branch, rewound, superseded duplicate
   is_error BOOLEAN, extra JSON,
-  src_offset BIGINT, src_len BIGINT, src_pointer VARCHAR, -- bytes for line formats, JSON pointer inside documents
-  PRIMARY KEY (trace_id, seq));
+  src_offset BIGINT, src_len BIGINT, src_pointer VARCHAR); -- bytes for line formats, JSON pointer inside documents
 
-CREATE TABLE llm_calls (
+CREATE TABLE llm_calls ( -- key: (trace_id, llm_call_id)
   trace_id VARCHAR NOT NULL, llm_call_id VARCHAR NOT NULL, first_seq INTEGER,
   span_id VARCHAR, agent VARCHAR,
   model_requested VARCHAR, model VARCHAR, provider VARCHAR,
@@ -82,32 +81,29 @@ CREATE TABLE llm_calls (
   reasoning_tokens BIGINT, cost_usd DOUBLE,
   finish_reason VARCHAR, native_finish_reason VARCHAR,
   status VARCHAR, error_type VARCHAR, error_message VARCHAR, attempt SMALLINT,
-  params JSON, tools_hash VARCHAR, prompt_hash VARCHAR, extra JSON,
-  PRIMARY KEY (trace_id, llm_call_id));
+  params JSON, tools_hash VARCHAR, prompt_hash VARCHAR, extra JSON);
 
-CREATE TABLE tool_calls (
+CREATE TABLE tool_calls ( -- key: (trace_id, tool_call_key)
   trace_id VARCHAR NOT NULL, tool_call_key VARCHAR NOT NULL, -- native id, or '<seq>.<i>' when absent/duplicated
   native_id VARCHAR, call_seq INTEGER, result_seq INTEGER, call_index SMALLINT,
   llm_call_id VARCHAR, span_id VARCHAR,
   requestor VARCHAR,        -- assistant | user | harness | provider (server-side tools)
-  name VARCHAR, args JSON, args_text VARCHAR, args_error VARCHAR,
-  result_text VARCHAR, result JSON, result_len BIGINT, result_truncated BOOLEAN,
+  name VARCHAR, args JSON, args_text VARCHAR USING COMPRESSION zstd, args_error VARCHAR,
+  result_text VARCHAR USING COMPRESSION zstd, result JSON, result_len BIGINT, result_truncated BOOLEAN,
   status VARCHAR,           -- ok | error | denied | cancelled | pending | unknown
   error_basis VARCHAR,      -- flag | exit_code | span_status | exception | text   (why status='error')
   error_type VARCHAR, error_message VARCHAR, exit_code INTEGER,
   started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, duration_ms DOUBLE,
-  child_trace_id VARCHAR, extra JSON,
-  PRIMARY KEY (trace_id, tool_call_key));
+  child_trace_id VARCHAR, extra JSON);
 
-CREATE TABLE spans (
+CREATE TABLE spans ( -- key: (trace_id, span_id)
   trace_id VARCHAR NOT NULL, span_id VARCHAR NOT NULL, parent_span_id VARCHAR,
   otel_trace_id VARCHAR, name VARCHAR,
   kind VARCHAR,             -- agent | llm | tool | chain | retriever | embedding | reranker | guardrail | evaluator | workflow | other
   native_kind VARCHAR, convention VARCHAR, -- gen_ai | openinference | traceloop | langfuse | mlflow | ...
   started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ,
   status VARCHAR, error_type VARCHAR, error_message VARCHAR,
-  input_text VARCHAR, output_text VARCHAR, attributes JSON, events JSON, depth SMALLINT,
-  PRIMARY KEY (trace_id, span_id));
+  input_text VARCHAR USING COMPRESSION zstd, output_text VARCHAR USING COMPRESSION zstd, attributes JSON, events JSON, depth SMALLINT);
 
 CREATE TABLE annotations (        -- scores, human labels, judge verdicts, failure locations
   trace_id VARCHAR NOT NULL, seq INTEGER, span_id VARCHAR, tool_call_key VARCHAR,
@@ -117,13 +113,13 @@ CREATE TABLE annotations (        -- scores, human labels, judge verdicts, failu
   extra JSON);
 
 CREATE TABLE blobs (              -- media and repeated big texts (system prompts, tool lists), content-addressed
-  hash VARCHAR PRIMARY KEY, mime VARCHAR, bytes BIGINT, text VARCHAR, data BLOB, uri VARCHAR);
+  hash VARCHAR PRIMARY KEY, mime VARCHAR, bytes BIGINT, text VARCHAR USING COMPRESSION zstd, data BLOB, uri VARCHAR);
 
 CREATE TABLE ingest_issues (
   source_id VARCHAR, trace_id VARCHAR, seq INTEGER, src_offset BIGINT,
   code VARCHAR NOT NULL, severity VARCHAR, n BIGINT, detail VARCHAR);
 
-CREATE TABLE expected (           -- reference data that came with a trace: what a right run would do, say or make pass
+CREATE TABLE expected (           -- reference data that came with a trace: what a right run would do, say or make pass; key: (trace_id, idx)
   trace_id VARCHAR NOT NULL, idx INTEGER NOT NULL,
   kind VARCHAR NOT NULL,          -- action | output | answer | test | assertion
   name VARCHAR,                   -- tool name of an action, name of a test
@@ -131,14 +127,13 @@ CREATE TABLE expected (           -- reference data that came with a trace: what
   value VARCHAR,                  -- text of an output, answer or assertion
   grp VARCHAR,                    -- FAIL_TO_PASS | PASS_TO_PASS | reward basis … where the source groups them
   met BOOLEAN,                    -- the source's own verdict on this item, NULL when it gives none
-  extra JSON, PRIMARY KEY (trace_id, idx));
+  extra JSON);
 
-CREATE TABLE slices (             -- low-cardinality attributes of a trace: metadata and regularities of ids, names, paths
+CREATE TABLE slices (             -- low-cardinality attributes of a trace: metadata, regularities of ids, names, paths; key: (trace_id, name)
   trace_id VARCHAR NOT NULL,
   name VARCHAR NOT NULL,          -- repository, suite, model, scaffold, attack, version, week …
   value VARCHAR NOT NULL,
-  basis VARCHAR,                  -- column | metadata | id | path | time   (where it was read off)
-  PRIMARY KEY (trace_id, name));
+  basis VARCHAR);                 -- column | metadata | id | path | time   (where it was read off)
 
 CREATE TABLE signals (            -- what detectors saw; written at ingest and by `insights detect`
   trace_id VARCHAR NOT NULL, seq INTEGER NOT NULL,   -- the step at which the detector fired

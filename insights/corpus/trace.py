@@ -17,42 +17,17 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from insights.corpus.columns import TABLES
 from insights.corpus.parse import clean, clean_text
 from insights.corpus.source import Issue
 
-TRACE_COLUMNS = (
-    "trace_id source_id native_id session_id parent_trace_id parent_tool_call_key relation root_trace_id dataset task_id "
-    "trial split agent agent_version framework model models provider input_text final_output started_at ended_at duration_s "
-    "time_basis n_steps n_llm_calls n_tool_calls n_tool_errors n_user_turns input_tokens cache_read_tokens "
-    "cache_write_tokens output_tokens reasoning_tokens usage_basis cost_usd cost_basis success score score_name end_reason "
-    "native_end_reason error_type error_message fidelity fingerprint tags metadata extra"
-).split()
-STEP_COLUMNS = (
-    "trace_id seq native_id parent_seq kind role origin agent ts duration_ms text reasoning reasoning_hidden parts text_len "
-    "n_tool_calls llm_call_id tool_call_key span_id segment on_path is_error extra src_offset src_len src_pointer"
-).split()
-CALL_COLUMNS = (
-    "trace_id tool_call_key native_id call_seq result_seq call_index llm_call_id span_id requestor name args args_text "
-    "args_error result_text result result_len result_truncated status error_basis error_type error_message exit_code "
-    "started_at ended_at duration_ms child_trace_id extra"
-).split()
-LLM_COLUMNS = (
-    "trace_id llm_call_id first_seq span_id agent model_requested model provider started_at ended_at ttft_ms input_tokens "
-    "cache_read_tokens cache_write_tokens output_tokens reasoning_tokens cost_usd finish_reason native_finish_reason status "
-    "error_type error_message attempt params tools_hash prompt_hash extra"
-).split()
-SPAN_COLUMNS = (
-    "trace_id span_id parent_span_id otel_trace_id name kind native_kind convention started_at ended_at status error_type "
-    "error_message input_text output_text attributes events depth"
-).split()
-ANNOTATION_COLUMNS = (
-    "trace_id seq span_id tool_call_key kind name value label passed explanation annotator basis extra"
-).split()
-EXPECTED_COLUMNS = "trace_id idx kind name args value grp met extra".split()
+TRACE_COLUMNS = tuple(TABLES["traces"])
+STEP_COLUMNS = tuple(TABLES["steps"])
+CALL_COLUMNS = tuple(TABLES["tool_calls"])
 
 ERROR_TEXT = re.compile(
     r"\s*(?:\[?error\]?\b|error:|traceback \(most recent call last\)|exception:|fatal:|[a-z_.]*(?:error|exception):)",
@@ -82,6 +57,11 @@ class Step:
 
     __slots__ = (*STEP_COLUMNS[1:],)
 
+    if TYPE_CHECKING:  # the columns of the DDL
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
     def __init__(self, seq: int, kind: str, role: str | None) -> None:
         for name in STEP_COLUMNS[1:]:
             setattr(self, name, None)
@@ -94,12 +74,22 @@ class ToolCall:
 
     __slots__ = (*CALL_COLUMNS[1:],)
 
+    if TYPE_CHECKING:  # the columns of the DDL
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
     def __init__(self) -> None:
         for name in CALL_COLUMNS[1:]:
             setattr(self, name, None)
 
 
 class Trace:
+    if TYPE_CHECKING:  # the columns of the DDL
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
     def __init__(self, format: str, native_id: str, **columns: Any) -> None:
         for name in TRACE_COLUMNS:
             setattr(self, name, None)

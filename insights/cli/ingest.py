@@ -1,0 +1,101 @@
+"""insights ingest: traces into a corpus."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from insights.cli import app
+
+if TYPE_CHECKING:
+    from insights.corpus.load import Summary
+
+SHOWN = 12  # rows of each part of the closing summary
+
+
+@app.command()
+def ingest(
+    paths: list[str] = typer.Argument(..., help="Files, folders, globs of traces, or - for standard input."),
+    output: Path = typer.Option(..., "-o", "--output", help="The corpus folder to make or extend, e.g. week.corpus."),
+    format: str | None = typer.Option(
+        None, "--format", help="Read every file as this format instead of recognising it."
+    ),
+    jobs: int | None = typer.Option(None, "-j", "--jobs", help="Reader processes; default: the number of cores."),
+    strict: bool = typer.Option(False, "--strict", help="Exit with 1 when anything was lost or repaired."),
+    no_progress: bool = typer.Option(False, "--no-progress", help="No progress bar."),
+) -> None:
+    """Read traces into a corpus, and say what was read, what was dropped and why.
+
+    Example:  insights ingest runs/ results.json -o week.corpus
+    """
+    summary = run(paths, output, format=format, jobs=jobs, progress=not no_progress)
+    print_summary(summary)
+    if strict and not summary.clean:
+        raise typer.Exit(1)
+
+
+def run(
+    paths: list[str], output: Path, *, format: str | None = None, jobs: int | None = None, progress: bool = True
+) -> Summary:
+    """Ingest with a progress bar on stderr where that is a terminal."""
+    from insights.corpus.formats import FORMATS
+    from insights.corpus.load import ingest as load
+    from insights.errors import UsageError
+
+    if format is not None and format not in FORMATS:
+        raise UsageError(f"no format {format!r}", "one of " + ", ".join(sorted(FORMATS)))
+    if not (progress and sys.stderr.isatty()):
+        return load(paths, output, format=format, jobs=jobs)
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def show(uri: str, done: int, total: int) -> None:
+            bar.update(task, description=f"reading {Path(uri).name[:40]}", completed=done, total=total)
+
+        return load(paths, output, format=format, jobs=jobs, progress=show)
+
+
+def print_summary(summary: Summary, file: Any = None) -> None:
+    """What was read, dropped and why: a screenful."""
+    out = file or sys.stdout
+    t = summary.totals
+    if not t:
+        print(
+            f"{summary.corpus}: nothing new; {summary.n_unchanged} sources unchanged, {summary.n_traces} traces",
+            file=out,
+        )
+        return
+    print(
+        f"{summary.corpus}: {t['traces']} traces, {t['steps']} steps, {t['tool_calls']} tool calls ({t['tool_errors']} errors)",
+        file=out,
+    )
+    print(
+        f"  outcomes: {t['passed']} passed, {t['failed']} failed, {t['unlabelled']} unlabelled; {t['tasks']} tasks",
+        file=out,
+    )
+    print(
+        f"  read now: {summary.n_new} traces from {summary.n_sources - summary.n_unchanged} files in {summary.seconds:.1f} s"
+        + (f"; {summary.n_unchanged} files unchanged" if summary.n_unchanged else ""),
+        file=out,
+    )
+    for name, (files, traces) in sorted(summary.by_format.items(), key=lambda f: -f[1][1]):
+        print(f"    {name}: {traces} traces from {files} {'file' if files == 1 else 'files'}", file=out)
+    if summary.not_read:
+        print(f"  not read: {len(summary.not_read)}", file=out)
+        for refusal in summary.not_read[:SHOWN]:
+            print(f"    {refusal.uri}: {refusal.reason}", file=out)
+        if len(summary.not_read) > SHOWN:
+            print(f"    … and {len(summary.not_read) - SHOWN} more (table sources, status)", file=out)
+    if summary.issues:
+        print("  lost, repaired or odd (table ingest_issues):", file=out)
+        for code, severity, n, detail in summary.issues[:SHOWN]:
+            print(f"    {code} ({severity}): {n} x, e.g. {detail[:140]}", file=out)
+        if len(summary.issues) > SHOWN:
+            print(f"    … and {len(summary.issues) - SHOWN} more kinds", file=out)
