@@ -1,0 +1,107 @@
+"""What all detectors know of the run so far, kept once; and the class that families of detectors extend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from primitives.detectors.action import EDIT, FINISH, THINK, WRITE, flags_of
+from primitives.detectors.event import DETAIL_CHARS, Event, Signal
+from primitives.detectors.registry import DETECTORS, Detector, declare
+from primitives.detectors.wording import Answer
+
+FAILED = frozenset({"error", "denied", "cancelled"})
+_FLAGS: dict[tuple[str | None, int], int] = {}
+_FLAGS_MAX = 8_192
+FINISH_WORDS = 20  # characters: a tool that ends the run and carries more than this carries the answer
+
+
+class Run:
+    """Bounded state of one run, brought up to date before any family sees the event."""
+
+    __slots__ = (
+        "action",
+        "answer",
+        "calls",
+        "edit_seq",
+        "emitted",
+        "failed",
+        "flags",
+        "said",
+        "signals",
+        "system_text",
+        "user_seq",
+        "user_text",
+        "user_turns",
+        "write_seq",
+        "writes",
+    )
+
+    def __init__(self) -> None:
+        self.signals: list[Signal] = []
+        self.calls = 0  # calls of the agent so far
+        self.writes = 0  # calls that changed something and succeeded
+        self.write_seq = self.edit_seq = -1  # step of the last such call; of the last file edit
+        self.user_seq, self.user_turns, self.user_text = -1, 0, ""
+        self.system_text = ""
+        self.said: Event | None = None  # a message of the agent which no call has followed yet
+        self.answer: Answer | None = None  # the text of the answer being handed over, during "answer"
+        self.flags = 0  # of the current call or result, see action.py
+        self.action = 0  # hash of the current call's name and arguments
+        self.failed = False  # whether the current result is a failure
+
+    def called(self, e: Event) -> None:
+        self.calls += 1
+        self._identify(e)
+        if not self.flags & FINISH:
+            self.said = None
+        elif e.args_text and len(e.args_text) > FINISH_WORDS:
+            self.said = Event(e.seq, "assistant", agent=e.agent, text=e.args_text)
+
+    def returned(self, e: Event) -> None:
+        self._identify(e)
+        self.failed = e.status in FAILED
+        if self.flags & WRITE and not self.failed:
+            self.writes += 1
+            self.write_seq = e.seq
+            if self.flags & EDIT:
+                self.edit_seq = e.seq
+
+    def _identify(self, e: Event) -> None:
+        key = (e.name, e.args_hash)
+        flags = _FLAGS.get(key)
+        if flags is None:
+            if len(_FLAGS) >= _FLAGS_MAX:
+                _FLAGS.clear()
+            flags = _FLAGS[key] = flags_of(e.name, e.args_text)
+        self.flags = flags
+        self.action = hash(key)
+
+    def heard(self, e: Event) -> None:
+        self.user_seq, self.user_text = e.seq, e.text or ""
+        self.user_turns += 1
+
+
+class Family:
+    """Detectors that share state. A method named on_<kind> receives the events of that kind.
+
+    Beside the kinds of events there is "answer": the agent has handed the turn back with a text (`run.answer`); it
+    comes before the "user", "interrupt" or "end" event that shows it.
+    """
+
+    declared: ClassVar[tuple[Detector, ...]] = ()
+
+    def __init__(self, run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        self.run = run
+        self.settings = settings
+
+    def emit(
+        self, detector: Detector, seq: int, start_seq: int, n: int, detail: str, severity: str | None = None
+    ) -> None:
+        if self.settings[detector.name]["enabled"]:
+            self.run.signals.append(
+                Signal(seq, start_seq, detector.name, severity or detector.severity, n, detail[:DETAIL_CHARS])
+            )
+
+
+__all__ = ["DETECTORS", "FAILED", "THINK", "Family", "Run", "declare"]

@@ -1,0 +1,96 @@
+"""All detectors over one run, event by event, or over a whole corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from primitives.detectors.errors import Errors
+from primitives.detectors.event import Event, Signal, events_of
+from primitives.detectors.loops import Loops
+from primitives.detectors.outcome import Outcome
+from primitives.detectors.registry import thresholds as thresholds_of
+from primitives.detectors.run import Family, Run
+from primitives.detectors.wording import Answer
+
+FAMILIES: tuple[type[Family], ...] = (Loops, Errors, Outcome)
+Handler = Callable[[Event], None]
+_KINDS = (
+    "system",
+    "user",
+    "assistant",
+    "call",
+    "result",
+    "user_call",
+    "user_result",
+    "note",
+    "interrupt",
+    "compaction",
+    "end",
+    "answer",
+)
+
+
+class Scan:
+    """Feed the events of one run in order; each `step` returns the signals that the event gave rise to.
+
+    `thresholds` {detector: {name: value}} changes shipped ones. The "end" event closes the run. Memory is bounded
+    whatever the length of the run.
+    """
+
+    def __init__(self, thresholds: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        settings = _shipped() if not thresholds else thresholds_of(thresholds)
+        self.run = run = Run()
+        families = [family(run, settings) for family in FAMILIES]
+        self._handlers: dict[str, list[Handler]] = {
+            kind: [getattr(f, name) for f in families if hasattr(f, name)]
+            for kind in _KINDS
+            for name in (f"on_{kind}",)
+        }
+
+    def step(self, event: Event) -> list[Signal]:
+        run, kind = self.run, event.kind
+        if kind == "result":
+            run.returned(event)
+        elif kind == "call":
+            run.called(event)
+        elif kind == "assistant":
+            run.said = event
+        elif kind in ("user", "interrupt", "end"):
+            self._hand_over(event)
+            if kind == "user":
+                run.heard(event)
+        for handle in self._handlers[kind]:
+            handle(event)
+        if run.signals:
+            out, run.signals = run.signals, []
+            return out
+        return []
+
+    def end(self, end_reason: str | None = None, success: bool | None = None, seq: int = -1) -> list[Signal]:
+        """Close a run that was watched live."""
+        return self.step(Event(seq, "end", end_reason=end_reason, success=success))
+
+    def _hand_over(self, event: Event) -> None:
+        run = self.run
+        said, run.said = run.said, None
+        if said is not None and said.text and not said.text.isspace():
+            run.answer = Answer(said.seq, said.text)
+            for handle in self._handlers["answer"]:
+                handle(event)
+            run.answer = None
+
+
+_cache: dict[str, dict[str, Any]] = {}
+
+
+def _shipped() -> dict[str, dict[str, Any]]:
+    if not _cache:
+        _cache.update(thresholds_of())
+    return _cache
+
+
+def scan_trace(trace: Any, thresholds: Mapping[str, Mapping[str, Any]] | None = None) -> list[Signal]:
+    """Every signal of one trace (an object with `steps`, `calls`, `end_reason`, `success`), in order."""
+    step = Scan(thresholds).step
+    return [signal for event in events_of(trace) for signal in step(event)]
