@@ -1,0 +1,1 @@
+"""Predicates run, quotations checked, verdicts reached, findings ranked, failures partitioned."""

@@ -1,0 +1,136 @@
+"""One hypothesis measured on a corpus: its matches, its count, its contrast, its checked quotations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from insights.findings import citations as quoting
+from insights.findings import predicate as predicates
+from insights.findings.rank import rank_score, severity_of
+from insights.findings.verdict import contrast, count, decide
+from insights.records import Citation, Contrast, Finding, Hypothesis, Predicate, Prevalence, TestedHypothesis, Verdict
+
+if TYPE_CHECKING:
+    from primitives.corpus import Corpus
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was measured; the verdict waits for the q-values of the whole run."""
+
+    hypothesis: Hypothesis
+    prevalence: Prevalence
+    contrast: Contrast | None
+    citations: tuple[Citation, ...]
+    failed_citations: int
+    trace_ids: tuple[str, ...]
+    terminal: int | None
+    recovered: int | None
+    words: dict[str, Any] = field(default_factory=dict)  # title, claim, mechanism, taxonomy, fix, … by the Investigator
+    notes: tuple[str, ...] = ()
+
+
+def examine(
+    corpus: Corpus,
+    hypothesis: Hypothesis,
+    *,
+    confirmation: str | None = None,
+    given: tuple[Citation, ...] = (),
+    words: dict[str, Any] | None = None,
+) -> Examined:
+    """Measure a hypothesis over its whole population; the contrast only on `confirmation` (a condition over traces) if given.
+
+    Raises PredicateError when its predicate or population does not run.
+    """
+    matches = predicates.run(corpus, hypothesis.predicate.code, population=hypothesis.population)
+    ids = tuple(sorted({m.trace_id for m in matches}))
+    n = predicates.population_size(corpus, hypothesis.population)
+    outcomes = dict(
+        corpus.con.execute(
+            "SELECT trace_id, success FROM traces WHERE trace_id IN (SELECT unnest($ids::VARCHAR[]))",
+            {"ids": list(ids)},
+        ).fetchall()
+    )
+    failed, passed = (sum(v is side for v in outcomes.values()) for side in (False, True))
+    checked = quoting.verify(corpus, given)
+    if not any(c.verified and c.role == "support" for c in checked):
+        bad = [m for m in matches if outcomes.get(m.trace_id) is not True]
+        checked += quoting.verify(corpus, quoting.choose(corpus, bad or matches, "support", quoting.SUPPORTS))
+    if passed and not any(c.role == "counter" for c in checked):
+        good = [m for m in matches if outcomes.get(m.trace_id) is True]
+        checked += quoting.verify(corpus, quoting.choose(corpus, good, "counter", quoting.COUNTERS))
+    labelled = failed + passed > 0
+    return Examined(
+        hypothesis=hypothesis,
+        prevalence=count(len(ids), n),
+        contrast=_contrast(corpus, hypothesis, ids, confirmation),
+        citations=tuple(c for c in checked if c.verified),
+        failed_citations=sum(not c.verified for c in checked),
+        trace_ids=ids,
+        terminal=failed if labelled else None,
+        recovered=passed if labelled else None,
+        words=words or {},
+    )
+
+
+def _contrast(
+    corpus: Corpus, hypothesis: Hypothesis, ids: tuple[str, ...], confirmation: str | None
+) -> Contrast | None:
+    from primitives.cohort import resolve
+
+    population = hypothesis.population
+    if confirmation:
+        population = (
+            f"SELECT trace_id FROM ({resolve(corpus, population)}) WHERE trace_id IN ({resolve(corpus, confirmation)})"
+        )
+    return contrast(corpus, resolve(corpus, list(ids)), population) if ids else None
+
+
+def verdict(examined: Examined, q: float | None, *, labelled: bool) -> tuple[Examined, Verdict, str]:
+    """The examined hypothesis with its q-value, what was decided, and why."""
+    if examined.contrast is not None:
+        examined = replace(examined, contrast=replace(examined.contrast, q=q))
+    supports = sum(c.role == "support" for c in examined.citations)
+    decided, why = decide(examined.hypothesis.kind, examined.prevalence, examined.contrast, supports, labelled=labelled)
+    return examined, decided, why
+
+
+def as_tested(examined: Examined, decided: Verdict, why: str) -> TestedHypothesis:
+    h, c = examined.hypothesis, examined.contrast
+    return TestedHypothesis(
+        h.id, h.statement, h.predicate, decided, examined.prevalence.k, examined.prevalence.n, c.p if c else None,
+        c.q if c else None, why,
+    )  # fmt: skip
+
+
+def as_finding(examined: Examined, decided: Verdict, why: str, n_failed: int) -> Finding:
+    """The finding of an examined hypothesis; its words come from the Investigator, every number from here."""
+    h, words = examined.hypothesis, {**examined.hypothesis.about, **examined.words}
+    severity = severity_of(words.get("severity"), examined.terminal, n_failed)
+    notes = [*words.get("notes", ()), *examined.notes, why]
+    if examined.contrast is not None and not examined.contrast.adjusted:
+        notes.append("The contrast is not adjusted for task difficulty: read it as an association.")
+    return Finding(
+        id=h.id,
+        title=words.get("title") or h.statement,
+        claim=words.get("claim") or h.statement,
+        mechanism=words.get("mechanism", ""),
+        kind=h.kind,
+        verdict=decided,
+        severity=severity,
+        rank_score=rank_score(examined.prevalence.k, examined.terminal, examined.contrast, severity),
+        taxonomy={str(k): str(v) for k, v in (words.get("taxonomy") or {}).items()},
+        population=h.population,
+        predicate=Predicate(h.predicate.code),
+        prevalence=examined.prevalence,
+        contrast=examined.contrast,
+        terminal=examined.terminal,
+        recovered=examined.recovered,
+        citations=examined.citations,
+        failed_citations=examined.failed_citations,
+        trace_ids=examined.trace_ids,
+        suggested_fix=words.get("suggested_fix", ""),
+        data_gap=words.get("data_gap", ""),
+        notes=tuple(dict.fromkeys(str(n) for n in notes)),
+    )

@@ -1,0 +1,52 @@
+"""Every failed trace in exactly one cause, "unexplained" included: the table that opens a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from insights.records import Cause, Finding
+
+PURITY = 0.6  # of the traces with the property that have an outcome, the share that must fail for it to be a cause
+MOST_CAUSES = 14  # rows; what is left after them stays "explained by other findings"
+
+
+def partition(findings: Sequence[Finding], failed: Sequence[str], tiers: dict[str, int]) -> tuple[Cause, ...]:
+    """Causes that sum to the failed traces.
+
+    A confirmed finding can be a cause when most of its traces fail. `tiers` (finding id -> 0 decided the run from outside,
+    1 a mechanism, 2 a general class) says who is asked first; within a tier the finding that explains most of what is left.
+    """
+    left = set(failed)
+    causes: list[Cause] = []
+    candidates = {f.id: (f, set(f.trace_ids) & left) for f in findings if _can_explain(f)}
+    while candidates and left and len(causes) < MOST_CAUSES:
+        best = max(
+            candidates, key=lambda i: (bool(candidates[i][1] & left), -tiers.get(i, 1), len(candidates[i][1] & left), i)
+        )
+        finding, ids = candidates.pop(best)
+        mine = ids & left
+        if not mine:
+            break
+        left -= mine
+        causes.append(
+            Cause(finding.title, finding.id, finding.taxonomy.get("actor", "agent"), len(mine), tuple(sorted(mine)))
+        )
+    causes.sort(key=lambda c: -c.n)
+    elsewhere = {t for f in findings if _can_explain(f) for t in f.trace_ids} & left
+    if elsewhere:
+        causes.append(
+            Cause(
+                "other confirmed findings, few traces each", None, "several", len(elsewhere), tuple(sorted(elsewhere))
+            )
+        )
+        left -= elsewhere
+    if left:
+        causes.append(Cause("unexplained", None, "unknown", len(left), tuple(sorted(left))))
+    return tuple(causes)
+
+
+def _can_explain(f: Finding) -> bool:
+    if f.verdict != "confirmed" or f.terminal is None:
+        return False
+    known = f.terminal + (f.recovered or 0)
+    return known > 0 and f.terminal / known >= PURITY

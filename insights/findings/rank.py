@@ -1,0 +1,41 @@
+"""How much a finding matters: failures plausibly removed, weighted by severity."""
+
+from __future__ import annotations
+
+from insights.records import Contrast, Finding, Severity
+
+WEIGHT: dict[Severity, float] = {"low": 0.5, "medium": 1.0, "high": 1.5, "critical": 3.0}
+HIGH_SHARE, MEDIUM_SHARE = 0.10, 0.02  # of all failures
+
+
+def severity_of(said: str | None, terminal: int | None, n_failed: int) -> Severity:
+    """What the finding's words say, else by the share of all failures that have the property."""
+    if said in WEIGHT:
+        return said  # type: ignore[return-value]
+    if terminal is None or n_failed == 0:
+        return "medium"
+    share = terminal / n_failed
+    return "high" if share >= HIGH_SHARE else "medium" if share >= MEDIUM_SHARE else "low"
+
+
+def rank_score(k: int, terminal: int | None, contrast: Contrast | None, severity: Severity) -> float:
+    """Failures plausibly removed times the severity's weight.
+
+    Removed is the bound of the risk difference that is nearer to zero, times k; without a contrast, the failed traces
+    that have the property; without outcomes, k on a scale below any of those.
+    """
+    if contrast is not None:
+        removed = max(0.0, -contrast.high) * k
+    elif terminal is not None:
+        removed = float(terminal)
+    else:
+        removed = k / (k + 10.0)
+    return round(removed * WEIGHT[severity], 3)
+
+
+ORDER = {"confirmed": 0, "descriptive": 1, "inconclusive": 2, "refuted": 3}
+
+
+def ranked(findings: list[Finding]) -> list[Finding]:
+    """Confirmed before descriptive before the rest; by score; then by how many traces, then by id."""
+    return sorted(findings, key=lambda f: (ORDER[f.verdict], -f.rank_score, -(f.terminal or 0), -f.prevalence.k, f.id))

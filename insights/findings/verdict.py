@@ -1,0 +1,109 @@
+"""From a hypothesis to a tested finding: count, contrast, quote, decide.
+
+What is decided, and on what:
+
+    contrast       the property goes with failing. Confirmed when the adjusted 95 % interval lies below zero and q (all
+                   hypotheses of the run) is at most Q; refuted when the interval excludes a loss of MIN_EFFECT; else inconclusive.
+                   Without strata to adjust for task difficulty it is at best inconclusive as a cause, and said so.
+    prevalence     it happens, and is a fault by its own definition or the corpus has no outcomes: confirmed by an exact count
+    environment    with at least one verified quotation; "descriptive" where the traces that have it pass as often as those
+    label_defect   that do not.
+    rare           few traces, grave: confirmed by count and quotation.
+
+A hypothesis that a Scout mined from the discovery half is tested on the confirmation half only; one that the playbook always
+tries, whatever the data, is tested on all traces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from insights.records import Contrast, Count, Prevalence, Verdict
+
+if TYPE_CHECKING:
+    from primitives.corpus import Corpus
+
+Q = 0.10  # false discovery rate over all hypotheses of a run
+MIN_EFFECT = 0.05  # share points of success; a smaller loss is not worth a finding
+
+
+def count(k: int, n: int, unscored: int = 0) -> Prevalence:
+    """The prevalence of k in n with the interval that fits an exhaustive predicate."""
+    from primitives.stats.intervals import share
+
+    low, high, method = share(k, n)
+    return Prevalence(k, n, unscored, low, high, method)
+
+
+def contrast(corpus: Corpus, holds: str, population: str | None, outcome: str = "success") -> Contrast | None:
+    """Traces with the property against the rest; None where no outcome is known on one of the sides."""
+    from primitives.stats import contrast as measure
+
+    c = measure(corpus, holds, population=population, outcome=outcome)
+    if not c["with_n"] or not c["without_n"] or c["risk_difference"] is None:
+        return None
+    return Contrast(
+        outcome=outcome,
+        with_=Count(c["with_k"], c["with_n"]),
+        without=Count(c["without_k"], c["without_n"]),
+        risk_difference=c["risk_difference"],
+        low=c["low"],
+        high=c["high"],
+        odds_ratio=c["odds_ratio"],
+        p=c["p"],
+        q=None,
+        test=_test(c),
+        strata=c["strata"],
+        adjusted=c["adjusted"],
+    )
+
+
+def _test(c: dict[str, Any]) -> str:
+    return f"{c['test']}; {c['adjusted_for']}" if c.get("adjusted_for") else str(c["test"])
+
+
+def q_values(ps: Sequence[float | None]) -> list[float | None]:
+    """Benjamini-Hochberg over the hypotheses of a run, in the order given; None was not tested and stays None."""
+    import math
+
+    from primitives.stats.multiplicity import q_values as adjust
+
+    adjusted = adjust([math.nan if p is None else p for p in ps])
+    return [None if p is None else float(q) for p, q in zip(ps, adjusted, strict=True)]
+
+
+def decide(
+    kind: str, prevalence: Prevalence, c: Contrast | None, supports: int, *, labelled: bool
+) -> tuple[Verdict, str]:
+    """(verdict, why in one sentence) of a tested hypothesis. `supports` is the number of verified quotations."""
+    if prevalence.k == 0:
+        return "refuted", "it holds in no eligible trace"
+    if supports == 0:
+        return "inconclusive", "no quotation could be verified"
+    if kind == "contrast":
+        if not labelled:
+            return "descriptive", "the corpus has no outcomes to hold it against"
+        return _decide_contrast(c)
+    if kind == "rare":
+        return "confirmed", "counted exactly; too few for a test"
+    if c is None or kind in ("environment", "label_defect"):
+        return "confirmed", "counted exactly over every eligible trace"
+    if c.risk_difference >= 0:
+        return "descriptive", "counted exactly; traces that have it pass as often as those that do not"
+    return "confirmed", "counted exactly over every eligible trace"
+
+
+def _decide_contrast(c: Contrast | None) -> tuple[Verdict, str]:
+    if c is None:
+        return "inconclusive", "no trace with a known outcome on one of the two sides"
+    if c.low > -MIN_EFFECT:
+        return "refuted", f"the interval excludes a loss of {MIN_EFFECT:.0%} or more ({c.test})"
+    if c.q is not None and c.q <= Q and c.high < 0:
+        if c.adjusted:
+            return "confirmed", f"q {c.q:.2g} ({c.test})"
+        return (
+            "inconclusive",
+            f"it goes with failing (q {c.q:.2g}), but task difficulty could not be taken out: an association, no cause",
+        )
+    return "inconclusive", f"the interval spans zero or q exceeds {Q} ({c.test})"
