@@ -51,12 +51,14 @@ def _add_message(t: Trace, m: Mapping[str, Any], where: str) -> None:
     text, parts, is_error = flatten(m.get("content"))
     stamp = timestamp(m.get("timestamp") or m.get("created_at") or m.get("ts"))
     if role in ("tool", "function"):
+        flag = m.get("error", m.get("is_error"))
+        failed = is_error or bool(flag)
         t.result(
-            text,
+            text if text or not isinstance(flag, str) else flag,
             id=m.get("tool_call_id"),
             name=m.get("name"),
-            status="error" if is_error else None,
-            error_basis="flag" if is_error else None,
+            status="error" if failed else "ok" if flag is False else None,
+            error_basis="flag" if failed else None,
             ts=stamp,
             parts=parts,
             src_pointer=where,
@@ -85,7 +87,13 @@ def _add_message(t: Trace, m: Mapping[str, Any], where: str) -> None:
         function = call.get("function") or call.get("custom") or call
         if isinstance(function, str):
             function = {"name": function, "arguments": call.get("args") or call.get("arguments")}
-        t.call(seq, function.get("name"), function.get("arguments", function.get("input")), id=call.get("id"))
+        t.call(
+            seq,
+            function.get("name"),
+            function.get("arguments", function.get("input")),
+            id=call.get("id"),
+            requestor=call.get("requestor") or "assistant",
+        )
     legacy = m.get("function_call")
     if isinstance(legacy, dict):
         t.call(seq, legacy.get("name"), legacy.get("arguments"))
