@@ -17,7 +17,9 @@ PROGRAM = (
     r"regexp_extract(regexp_replace(left({command}, 400), '^\s*(cd\s+\S+\s*(&&|;)\s*|\w+=\S*\s+)*', ''), "
     r"'^(\S*/)?([A-Za-z0-9_.-]{{1,30}})', 2)"
 ).format(command=COMMAND)
-EMPTY = "coalesce(result_len, length(result_text)) < 12 AND trim(result_text) IN ('', '[]', '{}', 'null', 'None', '\"\"')"
+EMPTY = (
+    "coalesce(result_len, length(result_text)) < 12 AND trim(result_text) IN ('', '[]', '{}', 'null', 'None', '\"\"')"
+)
 
 EVENTS = f"""
   SELECT trace_id, call_seq AS seq, coalesce(call_index, 0) AS i,

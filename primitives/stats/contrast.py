@@ -63,7 +63,7 @@ def contrasts(
 
     Rows: keys present in at least `min_support` scored traces and absent from as many; sorted by key; columns
     COLUMNS. `q` is Benjamini-Hochberg over the keys that Tarone's filter leaves (1 for the others);
-    attrs["tried"] and attrs["testable"] say how many.
+    attrs["tried"] and attrs["testable"] say how many. `least_p` is the p the margins allow at best.
     """
     plan = design(corpus, population, outcome, strata)
     cells, keys = cells_of(corpus, presence, min_support=min_support, n=plan.n)
@@ -79,7 +79,7 @@ def cells_of(corpus: Corpus, presence: str, *, min_support: int = 1, n: int | No
     most = "NULL" if n is None else str(n - min_support)
     counted = corpus.con.sql(
         "WITH cells AS (SELECT key, stratum, count(*) AS m, count_if(y) AS a "
-        f"FROM (SELECT DISTINCT key, trace_id FROM ({presence})) JOIN {TABLE} USING (trace_id) GROUP BY ALL) "
+        f"FROM (SELECT DISTINCT key, trace_id FROM ({presence}) WHERE key IS NOT NULL) JOIN {TABLE} USING (trace_id) GROUP BY ALL) "
         "SELECT dense_rank() OVER (ORDER BY key) - 1 AS i, key, stratum, m, a FROM cells "
         f"QUALIFY sum(m) OVER (PARTITION BY key) BETWEEN {min_support} AND coalesce({most}, 9e15) "
         "ORDER BY key, stratum"
@@ -141,6 +141,7 @@ def table(cells: Cells, keys: list[Any], plan: Design) -> pd.DataFrame:
             )
         )
     )  # fmt: skip
+    frame["least_p"] = least_p
     frame.attrs.update(tried=len(keys), testable=int(tried.sum()), adjusted_for=plan.adjusted_for)
     return frame
 
