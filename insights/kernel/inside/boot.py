@@ -1,0 +1,223 @@
+"""What a kernel opens with: the corpus and its verbs, the gateway, bounded output, plain tracebacks.
+
+Runs inside the sandbox as part of the launcher. pandas and the `traces` table are brought in by a thread while the
+kernel waits for its first cell; a cell waits for that thread, never sees it half done.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from types import TracebackType
+from typing import Any
+
+from ipykernel.iostream import OutStream
+from ipykernel.kernelapp import IPKernelApp
+
+MIME_NOTES = "application/x-insights-notes"  # {"truncated": bool, "restored": [names]}, once at the end of a cell
+STOP_PRINTING_AT = 50_000_000  # characters; a cell that prints more is stopped: nobody reads them, the host carries them
+KEPT_LIBRARY_FRAMES = 3  # of a traceback, the last ones: enough to name the failing call
+
+
+class TooMuchOutput(BaseException):
+    """Not an Exception, so that `except Exception` in a loop that prints does not outlive it."""
+
+
+class Printed:
+    """What a cell prints: the head passes at once, the tail is kept until the cell ends, the rest is counted."""
+
+    def __init__(self) -> None:
+        self.half = 10_000
+        self._lock = threading.Lock()
+        self.begin()
+
+    def begin(self) -> None:
+        self.passed = 0
+        self.held = 0
+        self.tail = ""
+        self.stopped = False
+        self.open = True
+
+    def take(self, text: str) -> tuple[str, bool]:
+        """The part of `text` to send now, and whether it has become too much."""
+        with self._lock:
+            now = text[: max(self.half - self.passed, 0)] if self.open else text
+            self.passed += len(now)
+            rest = text[len(now) :]
+            if rest:
+                self.held += len(rest)
+                self.tail = (self.tail + rest[-self.half :])[-self.half :]
+            overrun = self.held > STOP_PRINTING_AT and not self.stopped
+            self.stopped = self.stopped or overrun
+        return now, overrun
+
+    @staticmethod
+    def stop() -> None:
+        if threading.current_thread() is threading.main_thread():
+            raise TooMuchOutput(f"stopped: the cell printed more than {STOP_PRINTING_AT:,} characters; print a summary")
+        import _thread
+
+        _thread.interrupt_main()
+
+    def finish(self) -> str:
+        """The tail, after a line that counts what was left out."""
+        with self._lock:
+            self.open = False
+            left_out = self.held - len(self.tail)
+            marker = f"\n… {left_out:,} characters elided …\n" if left_out else ""
+            return marker + self.tail
+
+
+PRINTED = Printed()
+
+
+class BoundedStream(OutStream):
+    """stdout and stderr of the kernel, what subprocesses write included."""
+
+    def write(self, string: str) -> int:
+        if isinstance(string, str):
+            now, too_much = PRINTED.take(string)
+            if now:
+                super().write(now)
+            if too_much:
+                PRINTED.stop()
+            return len(string)
+        raise TypeError(f"write() argument must be str, not {type(string).__name__}")
+
+
+def bounded(text: str, limit: int) -> tuple[str, bool]:
+    """Head and tail of `text` within `limit` characters, and whether anything was left out."""
+    if len(text) <= limit:
+        return text, False
+    half = limit // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half:,} characters elided …\n{text[-half:]}", True
+
+
+class Session:
+    """The names of one kernel and what is done before and after each cell."""
+
+    def __init__(self, shell: Any, spec: dict[str, Any]) -> None:
+        from primitives import open_corpus
+        from primitives.gateway import connect
+
+        self.shell = shell
+        self.limit = spec["output_chars"]
+        self.truncated = False
+        self.reserved: dict[str, Any] = {}
+        self.failure: BaseException | None = None
+        self.gateway = connect(spec["gateway"]) if spec["gateway"] else None
+        self.corpus = open_corpus(
+            spec["corpus"], gateway=self.gateway, memory_limit=spec["duckdb_memory"], threads=spec["threads"]
+        )
+        PRINTED.half = self.limit // 4
+        self._plain_output()
+        shell.events.register("pre_run_cell", self.before_cell)
+        shell.events.register("post_run_cell", self.after_cell)
+        self.warming = threading.Thread(target=self._warm, name="boot", daemon=True)
+
+    def _warm(self) -> None:
+        try:
+            import numpy as np
+            import pandas as pd
+
+            pd.set_option("display.max_rows", 60, "display.max_columns", 30)
+            pd.set_option("display.width", 160, "display.max_colwidth", 120)
+            self.reserved = self.corpus.namespace()
+            self.shell.push({"pd": pd, "np": np, **self.reserved}, interactive=False)
+        except BaseException as failure:  # reported by the first cell, which would only see names missing
+            self.failure = failure
+
+    def before_cell(self, info: Any) -> None:
+        self.warming.join()
+        PRINTED.begin()
+        self.truncated = False
+        if self.gateway is not None:
+            self.gateway.cell = self.shell.parent_header["msg_id"]
+        if self.failure is not None:
+            print(f"the corpus's names could not be set up: {self.failure!r}", file=sys.stderr)
+
+    def after_cell(self, result: Any) -> None:
+        if self.gateway is not None:
+            self.gateway.cell = None
+        tail = PRINTED.finish()
+        if tail:
+            self.truncated = True
+            sys.stdout.write(tail)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        names = self.shell.user_ns
+        restored = [name for name, value in self.reserved.items() if names.get(name) is not value]
+        names.update({name: self.reserved[name] for name in restored})
+        if self.truncated or restored:
+            notes = {"truncated": self.truncated, "restored": restored}
+            self.shell.display_pub.publish({MIME_NOTES: notes})
+
+    def _plain_output(self) -> None:
+        formatter = self.shell.display_formatter
+        formatter.active_types = ["text/plain"]
+        formatted, show = formatter.format, self.shell._showtraceback
+
+        def format_bounded(obj: Any, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+            data, metadata = formatted(obj, *args, **kwargs)
+            if "text/plain" in data:
+                data["text/plain"], cut = bounded(data["text/plain"], self.limit // 2)
+                self.truncated |= cut
+            return data, metadata
+
+        def show_plain(kind: type, value: BaseException, stb: list[str]) -> None:
+            text, cut = bounded(self._traceback(kind, value), self.limit // 4)
+            self.truncated |= cut
+            show(kind, "", [text])
+
+        formatter.format = format_bounded
+        self.shell._showtraceback = show_plain
+
+    def _traceback(self, kind: type, value: Any) -> str:
+        if not isinstance(value, BaseException):
+            return f"{kind.__name__}: {value}"
+        if isinstance(value, TooMuchOutput):
+            return str(value)
+        trace: TracebackType | None = value.__traceback__
+        shown = traceback.TracebackException(type(value), value, trace, compact=True)
+        link: traceback.TracebackException | None = shown
+        while link is not None:
+            link.stack = self._readable(link.stack)
+            link = link.__cause__ or link.__context__
+        return "".join(shown.format()).rstrip()
+
+    def _readable(self, stack: traceback.StackSummary) -> traceback.StackSummary:
+        """Frames of cells under the name of their cell, and of libraries only the last ones."""
+        kept = []
+        for frame in stack:
+            named = self.shell.compile.format_code_name(frame.filename)
+            if named is not None:
+                frame.filename = " ".join(named)
+            elif "/IPython/core/" in frame.filename or "/ipykernel/" in frame.filename:
+                continue
+            kept.append((named is not None, frame))
+        last = len(kept) - KEPT_LIBRARY_FRAMES
+        return traceback.StackSummary.from_list(
+            frame for position, (of_cell, frame) in enumerate(kept) if of_cell or position >= last
+        )
+
+
+def run(spec: dict[str, Any]) -> None:
+    """Serve cells until told to stop. A failure to open the corpus ends the process; its last line says why."""
+    log = os.fdopen(os.dup(2), "w")  # ipykernel is about to turn 1 and 2 into output of cells
+    app = IPKernelApp.instance(outstream_class="boot.BoundedStream")
+    quiet = ["--HistoryManager.enabled=False", "--InteractiveShell.cache_size=0", "--InteractiveShell.colors=nocolor"]
+    app.initialize(["-f", spec["connection_file"], "--IPKernelApp.log_level=40", *quiet])
+    try:
+        session = Session(app.shell, spec)
+    except Exception as failure:
+        print(f"\n{type(failure).__name__}: {failure}", file=log, flush=True)
+        os._exit(1)  # the threads of ipykernel would wait for a host that is about to give up
+    if spec["sandbox"] != "none":
+        import confine
+
+        if not confine.refuse_system_calls() and spec["sandbox"] == "landlock":
+            raise OSError("system calls cannot be filtered on this processor: Landlock alone leaves Unix sockets open")
+    session.warming.start()
+    app.start()
