@@ -9,6 +9,8 @@
     ├── GatewayRefused            a cell asked the gateway for what its role may not do
     ├── ModelError                a model provider refused, failed or answered what cannot be used
     │   ├── BudgetExhausted       the run's ceiling of money or tokens is reached
+    │   ├── ModelUnavailable      no call can succeed until the user acts: key, name, quota, network
+    │   ├── AnswerLost            a call was sent and no answer came: it may have been charged
     │   └── ModelRefused          the model declined; kept apart because it is counted, not retried
     └── PredicateError            a predicate is not one read-only SELECT, or does not run
 
@@ -62,6 +64,14 @@ class ModelError(InsightsError):
 
 
 class BudgetExhausted(ModelError):
+    pass
+
+
+class ModelUnavailable(ModelError):
+    pass
+
+
+class AnswerLost(ModelError):
     pass
 
 

@@ -1,0 +1,141 @@
+"""Chat completions: what vLLM, Ollama, LiteLLM, OpenRouter and their like speak, through OpenAI's SDK."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from insights.models.messages import Call, Message, Reply, Request, Stop, Usage
+from insights.models.provider import Provider
+from insights.models.structured import schema_prompt
+from insights.models.wire import Server, http_client, key_from, not_a_reply, within
+
+STOPS: dict[str, Stop] = {"length": "length", "content_filter": "refusal"}
+NO_KEY = "no-key"
+"""Sent to a server of the user's own when no key is set: most such servers want none, the SDK wants something."""
+
+
+class OpenAI(Provider):
+    vendor = "openai"
+    vendor_url = "https://api.openai.com/v1"
+    url_variable = "OPENAI_BASE_URL"
+    key_variable = "OPENAI_API_KEY"
+
+    def connect(self) -> Any:
+        import os
+
+        import openai
+
+        unkeyed = self.own_server and not os.environ.get(self.key_variable)
+        key = NO_KEY if unkeyed else key_from((self.key_variable,), self.name)
+        return openai.AsyncOpenAI(
+            api_key=key,
+            base_url=self.server.url,
+            timeout=self.settings.timeout,
+            max_retries=self.settings.max_retries,
+            http_client=http_client(self.settings.timeout),
+        )
+
+
+class OpenAIChat(OpenAI):
+    async def send(self, client: Any, request: Request) -> Reply:
+        import openai
+
+        body = self.body(request)
+        completion = await within(self.server, openai, lambda: client.chat.completions.create(**body))
+        return read_completion(completion, self.server, request)
+
+    def body(self, request: Request) -> dict[str, Any]:
+        system = request.system
+        limit = "max_tokens" if "max_tokens" in self.features else "max_completion_tokens"
+        body: dict[str, Any] = {"model": self.model_id, limit: request.max_tokens}
+        if request.schema is not None and "schema" in self.features:
+            form = {"name": "answer", "schema": request.schema, "strict": is_strict(request.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        elif request.schema is not None:
+            system = f"{system}\n\n{schema_prompt(request.schema)}"
+        if request.tools:
+            body["tools"] = [
+                {
+                    "type": "function",
+                    "function": {"name": t.name, "description": t.description, "parameters": t.parameters},
+                }
+                for t in request.tools
+            ]
+        if self.settings.effort:
+            body["reasoning_effort"] = self.settings.effort
+        first = [{"role": "system", "content": system}] if system else []
+        body["messages"] = first + [wire_message(message) for message in request.messages]
+        return body
+
+
+def wire_message(message: Message) -> dict[str, Any]:
+    if message.role == "tool":
+        return {"role": "tool", "tool_call_id": message.call_id, "content": message.text}
+    wire: dict[str, Any] = {"role": message.role, "content": message.text}
+    if message.calls:
+        wire["tool_calls"] = [
+            {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": json.dumps(c.arguments)}}
+            for c in message.calls
+        ]
+    return wire
+
+
+def read_completion(completion: Any, server: Server, request: Request) -> Reply:
+    choices = getattr(completion, "choices", None)
+    if not isinstance(choices, list) or not choices or choices[0].message is None:
+        raise not_a_reply(server, str(completion))
+    message, reason = choices[0].message, choices[0].finish_reason
+    calls = tuple(
+        read_call(call.id, call.function.name, call.function.arguments)
+        for call in message.tool_calls or ()
+        if getattr(call, "function", None) is not None
+    )
+    refusal = getattr(message, "refusal", None)
+    text = message.content or refusal or ""
+    stop = STOPS.get(reason) or ("refusal" if refusal else "tool" if calls else "end")
+    if stop == "length":
+        calls = ()
+    return Reply(text=text, calls=calls, stop=stop, model=server.model, usage=_usage(completion.usage, request, text))
+
+
+def read_call(call_id: str | None, name: str, arguments: Any) -> Call:
+    """A call whose arguments are the text of a JSON object; anything else is kept as `broken`."""
+    shown = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    try:
+        parsed = json.loads(shown) if shown.strip() else {}
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, dict):
+        return Call(call_id or "", name, parsed)
+    return Call(call_id or "", name, {}, broken=shown)
+
+
+def is_strict(schema: Any) -> bool:
+    """Whether OpenAI's strict mode takes the schema: every object closed and all its properties required.
+
+    A schema that is not is sent unstrict: a guide to the model, and validated here all the same.
+    """
+    if isinstance(schema, list):
+        return all(is_strict(part) for part in schema)
+    if not isinstance(schema, dict):
+        return True
+    if schema.get("type") == "object" or "properties" in schema:
+        properties = schema.get("properties", {})
+        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(properties):
+            return False
+    return all(is_strict(part) for part in schema.values())
+
+
+def _usage(usage: Any, request: Request, text: str) -> Usage:
+    from insights.models.estimates import counted
+
+    if usage is None or usage.prompt_tokens is None or usage.completion_tokens is None:
+        return counted(request, text)
+    details = usage.prompt_tokens_details
+    return Usage(
+        input_tokens=usage.prompt_tokens,
+        cached_tokens=getattr(details, "cached_tokens", None) or 0,
+        cache_write_tokens=getattr(details, "cache_write_tokens", None) or 0,
+        output_tokens=usage.completion_tokens,
+    )

@@ -1,0 +1,120 @@
+"""A model behind an SDK: settings, one client per event loop, and features that a server may not have.
+
+Structured outputs and the return of reasoning are optional in the protocols and absent in many
+compatible servers. They are used until the server refuses a request because of them (which costs
+nothing), then left out for the rest of the process, and a warning in the log says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import weakref
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from insights.errors import ModelError
+from insights.models.messages import Model, Reply, Request, Usage, priced
+from insights.models.prices import price_of
+from insights.models.wire import Overflow, Server
+
+log = logging.getLogger(__name__)
+
+FEATURES = {
+    "schema": re.compile(
+        r"response_format|json_schema|output_config|output_format|text\.format|structured|schema", re.I
+    ),
+    "reasoning": re.compile(r"encrypted|reasoning|thinking|signature", re.I),
+    "max_tokens": re.compile(r"max_completion_tokens", re.I),
+}
+"""Optional feature -> what the message of a server says that does not have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`timeout`: seconds without a byte from the server. `deadline`: seconds for a call with all its retries.
+
+    `protocol` overrides the rule for OpenAI (see open_model). `prices` overrides configs/prices.yaml.
+    """
+
+    base_url: str | None = None
+    timeout: float = 600.0
+    deadline: float = 1200.0
+    max_retries: int = 8
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    protocol: Literal["responses", "chat"] | None = None
+    prices: Mapping[str, Any] | None = None
+
+
+class Provider(Model):
+    vendor: ClassVar[str]
+    vendor_url: ClassVar[str]
+    url_variable: ClassVar[str]
+    key_variable: ClassVar[str]
+
+    def __init__(self, model_id: str, settings: Settings | None = None) -> None:
+        self.model_id = model_id
+        self.name = f"{self.vendor}/{model_id}"
+        self.settings = settings or Settings()
+        url = self.settings.base_url or os.environ.get(self.url_variable) or self.vendor_url
+        self.own_server = url.rstrip("/") != self.vendor_url
+        self.server = Server(self.name, url.rstrip("/"), self.key_variable, self.settings.deadline)
+        self.server.check()
+        self.price = price_of(self.name, self.settings.prices)
+        self.features = set(FEATURES)
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+        self._reached = False
+
+    @property
+    def identity(self) -> str:
+        return f"{self.name} {type(self).__name__} {self.server.url} {self.settings.effort or ''}".strip()
+
+    @abstractmethod
+    def connect(self) -> Any:
+        """The SDK's client. Raises ModelUnavailable when there is no key."""
+
+    @abstractmethod
+    async def send(self, client: Any, request: Request) -> Reply:
+        """One call with the features that are left. Raises Overflow and ModelError."""
+
+    async def turn(self, request: Request) -> Reply:
+        client = self._client()
+        if not self._reached:
+            await self.server.reach()
+            self._reached = True
+        while True:
+            tried = set(self.features)
+            try:
+                reply = await self.send(client, request)
+            except Overflow as error:
+                log.warning("%s", error)
+                return Reply(text="", stop="overflow", model=self.name, usage=Usage(usd=0.0))
+            except ModelError as error:
+                if not self._without(tried, error):
+                    raise
+                continue
+            return replace(reply, usage=priced(reply.usage, self.price))
+
+    def _client(self) -> Any:
+        """Connections belong to the event loop that opened them."""
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            client = self._clients[loop] = self.connect()
+        return client
+
+    def _without(self, tried: set[str], error: ModelError) -> bool:
+        """Leave out the feature because of which the server refused. False: it was something else."""
+        if not re.search(r"HTTP (400|422)\b", error.message):
+            return False
+        for feature, words in FEATURES.items():
+            if feature in tried and words.search(error.message):
+                if feature in self.features:
+                    log.warning("%s; going on without %s", error.message, feature)
+                    self.features.discard(feature)
+                return True
+        return False

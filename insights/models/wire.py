@@ -1,0 +1,226 @@
+"""What the two vendors' SDKs share: an HTTP client that counts attempts, and their errors in our words.
+
+Both SDKs are built on httpx2 and name their exceptions alike, so one translation serves both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from insights.errors import AnswerLost, ModelError, ModelUnavailable, UsageError
+from insights.models.attempts import ATTEMPTS
+
+if TYPE_CHECKING:
+    import httpx2
+
+CONNECT_SECONDS = 5.0
+MESSAGE_SHOWN = 400
+"""Characters of a provider's error message that are passed on: its sense, not the page of a proxy."""
+
+OVERFLOW = re.compile(
+    r"prompt is too long|context[ _-]?(length|limit|window|size)|maximum (context|number of tokens)|"
+    r"too many (input )?tokens|input (is )?too long|exceeds? .{0,40}context",
+    re.IGNORECASE,
+)
+QUOTA = re.compile(r"insufficient_quota|quota|credit balance|billing|spend(ing)? limit|out of credit", re.IGNORECASE)
+SECRET = re.compile(r"\b(sk|key|Bearer)[-_ ][A-Za-z0-9_\-*.]{6,}")
+
+
+class Overflow(Exception):
+    """The provider says that the request is longer than the model's context window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where calls go. `key_variable` is the environment variable that holds the key."""
+
+    model: str
+    url: str
+    key_variable: str
+    deadline: float
+
+    def check(self) -> None:
+        """Raises UsageError when the address cannot be one."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"{self.shown!r} is no base URL", "write it as http://host:port/v1")
+
+    @property
+    def shown(self) -> str:
+        """The address without what may be a password."""
+        parts = urlsplit(self.url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{parts.hostname}{port}{parts.path}" if parts.hostname else self.url
+
+    async def reach(self) -> None:
+        """Raises ModelUnavailable when nothing answers there. The SDKs would retry that for a minute."""
+        if getproxies():
+            return
+        parts = urlsplit(self.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, writer = await asyncio.open_connection(parts.hostname, port)
+        except (OSError, TimeoutError) as error:
+            raise self.unreachable(error) from error
+        writer.close()
+
+    def unreachable(self, error: BaseException) -> ModelUnavailable:
+        why = str(error) or type(error).__name__
+        return ModelUnavailable(
+            f"{self.model}: no connection to {self.shown}: {scrub(why)}",
+            "check the network, the proxy and --base-url; without a model the playbooks still run",
+        )
+
+
+def key_from(variables: tuple[str, ...], server: str) -> str:
+    """The key in the first of these environment variables that is set. Raises ModelUnavailable naming the first."""
+    for variable in variables:
+        if key := os.environ.get(variable, "").strip():
+            return key
+    raise ModelUnavailable(
+        f"{server} needs a key and {variables[0]} is not set", f"export {variables[0]}=…, or put it in .env"
+    )
+
+
+def http_client(timeout: float) -> httpx2.AsyncClient:
+    """A client with the SDKs' own limits, which tells the current call's Attempts what happens to it."""
+    import httpx2
+
+    class Counted(httpx2.AsyncClient):
+        async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+            attempts = ATTEMPTS.get()
+            if attempts is None:
+                return await super().send(request, **options)
+            attempts.sent += 1
+            try:
+                response = await super().send(request, **options)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout):
+                raise
+            except BaseException:
+                attempts.lost += 1
+                raise
+            attempts.last_status = response.status_code
+            wait = retry_after(response.headers)
+            if response.status_code == 429 and wait:
+                attempts.retry_after = wait
+                attempts.pause(min(wait, timeout))
+            return response
+
+    return Counted(
+        timeout=httpx2.Timeout(timeout, connect=CONNECT_SECONDS),
+        limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100),
+        follow_redirects=True,
+    )
+
+
+def retry_after(headers: Any) -> float | None:
+    """Seconds, where the header gives seconds; a date is left to the SDK."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            return float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+    return None
+
+
+async def within(server: Server, sdk: Any, call: Callable[[], Awaitable[Any]]) -> Any:
+    """Run one SDK call. Raises Overflow or a ModelError; never an exception of the SDK or of httpx2."""
+    try:
+        async with asyncio.timeout(server.deadline):
+            return await call()
+    except TimeoutError as error:
+        raise _too_late(server) from error
+    except sdk.APITimeoutError as error:
+        raise AnswerLost(
+            f"{server.model}: {server.shown} did not answer in time",
+            "raise the timeout; the call may have been charged and counts in full towards the budget",
+        ) from error
+    except sdk.APIConnectionError as error:
+        raise _connection_error(server, error) from error
+    except sdk.APIStatusError as error:
+        raise status_error(server, error) from error
+    except sdk.APIError as error:
+        raise ModelError(
+            f"{server.model}: {scrub(str(error))}", "try again; finished calls are not paid again"
+        ) from error
+    except ValueError as error:
+        raise not_a_reply(server, str(error)) from error
+
+
+def _too_late(server: Server) -> ModelError:
+    attempts = ATTEMPTS.get()
+    if attempts is not None and attempts.last_status == 429 and not attempts.lost:
+        wait = f", asking to wait {attempts.retry_after:.0f} s" if attempts.retry_after else ""
+        return ModelError(
+            f"{server.model}: {server.shown} still refused after {server.deadline:.0f} s: rate limit (HTTP 429){wait}",
+            "set requests_per_minute or a lower concurrency and run again: finished calls are not paid again",
+        )
+    return AnswerLost(
+        f"{server.model}: no whole answer from {server.shown} within {server.deadline:.0f} s",
+        "raise the timeout or lower max_tokens; the call may have been charged and counts in full",
+    )
+
+
+def _connection_error(server: Server, error: Any) -> ModelError:
+    attempts = ATTEMPTS.get()
+    cause = error.__cause__ or error
+    if attempts is not None and attempts.lost:
+        return AnswerLost(
+            f"{server.model}: the connection to {server.shown} broke before the answer: {scrub(str(cause))}",
+            "run again; the call may have been charged and counts in full towards the budget",
+        )
+    return server.unreachable(cause)
+
+
+def status_error(server: Server, error: Any) -> Exception:
+    """The provider's refusal in our words. Its own message is kept, without what looks like a key."""
+    status = error.status_code
+    code = getattr(error, "code", None) or getattr(error, "error_code", None) or ""
+    said = scrub(_said(error))
+    place = f"{server.model}: {server.shown} answered HTTP {status}: {said}"
+    if status == 413 or (status in (400, 422) and (code == "context_length_exceeded" or OVERFLOW.search(said))):
+        return Overflow(place)
+    if status == 402 or (status in (400, 403, 429) and QUOTA.search(f"{code} {getattr(error, 'type', '')} {said}")):
+        return ModelUnavailable(place, "the account has no credit or quota left: add some, or use another model")
+    if status in (401, 403):
+        return ModelUnavailable(place, f"check the key in {server.key_variable} and what it may use")
+    if status == 404:
+        return ModelUnavailable(place, "check the model's name; a compatible server's base URL usually ends in /v1")
+    if status == 429:
+        return ModelError(place, "set requests_per_minute or a lower concurrency; finished calls are not paid again")
+    if status >= 500:
+        return ModelError(
+            place, "the provider is failing or overloaded: run again later, finished calls are not paid again"
+        )
+    return ModelError(place, "the request was refused as it is; see the provider's message")
+
+
+def not_a_reply(server: Server, shown: str) -> ModelError:
+    return ModelError(
+        f"{server.model}: what {server.shown} answered is no reply of its protocol: {scrub(shown)}",
+        "check --base-url: a proxy or another kind of server seems to answer there",
+    )
+
+
+def _said(error: Any) -> str:
+    body = error.body
+    if isinstance(body, dict):
+        inner = body.get("error", body)
+        message = inner.get("message") if isinstance(inner, dict) else inner
+        if message:
+            return str(message)
+    return str(error.message)
+
+
+def scrub(text: str) -> str:
+    """One bounded line without anything that looks like a key."""
+    line = " ".join(SECRET.sub(r"\1-…", text).split())
+    return line if len(line) <= MESSAGE_SHOWN else line[:MESSAGE_SHOWN] + "…"
