@@ -72,6 +72,9 @@ class Corpus:
                 f"CAST(NULL AS {kind}) AS {name}" for name, kind in (c.split() for c in LABEL_COLUMNS.split(", "))
             )
             source = f"SELECT {casts} WHERE false"
+        kept = "SELECT 1 FROM duckdb_tables() WHERE temporary AND table_name = 'kept_cohorts'"
+        if self.con.execute(kept).fetchone():  # cohorts saved in a notebook, outside of a run
+            source += " UNION ALL BY NAME SELECT trace_id, name, 'cohort' AS kind FROM kept_cohorts"
         self.con.execute(f"CREATE OR REPLACE TEMP VIEW labels AS {source}")
 
     def namespace(self) -> dict[str, Any]:
@@ -108,7 +111,9 @@ def open_corpus(
             f"{folder} is no corpus: there is no traces.duckdb in it (make one: insights ingest FILES -o {folder.name})"
         )
     con = duckdb.connect(":memory:")
-    con.execute("SET enable_progress_bar=false")
+    shown = con.execute("SELECT current_setting('enable_progress_bar')").fetchone()
+    if shown and shown[0]:  # under Jupyter without ipywidgets it is off, and merely setting it is an error
+        con.execute("SET enable_progress_bar=false")
     con.execute("SET autoinstall_known_extensions=false")
     con.execute(f"SET memory_limit='{memory_limit}'")
     con.execute("SET TimeZone='UTC'")
