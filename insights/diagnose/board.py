@@ -1,0 +1,168 @@
+"""What a run knows so far: hypotheses proposed, findings measured, cells run, failures still unexplained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from insights.errors import GatewayRefused, PredicateError
+from insights.findings import predicate as predicates
+from insights.findings.examine import Examined, as_finding, examine, verdict
+from insights.findings.partition import PURITY
+from insights.findings.verdict import q_values
+from insights.records import Citation, Finding, Hypothesis, Predicate, TestedHypothesis
+
+if TYPE_CHECKING:
+    from primitives.corpus import Corpus
+
+KINDS = ("prevalence", "contrast", "environment", "label_defect", "rare")
+MOST_HYPOTHESES = 400  # a run that proposes more has lost its question
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCell:
+    """One cell that an agent ran, with what it gave."""
+
+    agent: str
+    code: str
+    stdout: str
+    result: str | None
+    error: str | None
+    seconds: float
+
+
+@dataclass
+class Board:
+    """`corpus` is the host's own opening. `confirmation` is a condition over traces for hypotheses mined from the other half."""
+
+    corpus: Corpus
+    confirmation: str | None
+    tell: Callable[[str], None] = lambda line: None
+    hypotheses: dict[str, Hypothesis] = field(default_factory=dict)
+    examined: dict[str, Examined] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    cells: list[AgentCell] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    gateway_log: list[dict[str, Any]] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        rows = self.corpus.con.execute("SELECT trace_id, success FROM traces").fetchall()
+        self.failed = [t for t, success in rows if success is False]
+        self.n_passed = sum(success is True for _, success in rows)
+        self.n_traces = len(rows)
+
+    @property
+    def labelled(self) -> bool:
+        return bool(self.failed) or self.n_passed > 0
+
+    def propose(
+        self,
+        slot: str,
+        statement: str,
+        predicate: str,
+        kind: str = "contrast",
+        population: str | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> str:
+        """Take a hypothesis; returns its id. Raises GatewayRefused when it cannot be tested as it stands."""
+        if kind not in KINDS:
+            raise GatewayRefused(f"kind {kind!r} is none of {', '.join(KINDS)}")
+        if len(self.hypotheses) >= MOST_HYPOTHESES:
+            raise GatewayRefused(f"this run has {MOST_HYPOTHESES} hypotheses already", "merge or finish")
+        try:
+            code = predicates.check(self.corpus, predicate)
+            predicates.population_size(self.corpus, population)
+        except PredicateError as error:
+            self.refused.append(f"{slot}: {statement}: {error}")
+            raise GatewayRefused(str(error)) from error
+        known = next(
+            (h for h in self.hypotheses.values() if (h.predicate.code, h.population) == (code, population)), None
+        )
+        if known is not None:
+            return known.id
+        id = f"H{len(self.hypotheses) + 1}"
+        self.hypotheses[id] = Hypothesis(id, statement, Predicate(code), kind, population, slot, about or {})  # type: ignore[arg-type]
+        return id
+
+    def submit(
+        self,
+        slot: str,
+        hypothesis_id: str | None,
+        citations: tuple[Citation, ...],
+        words: dict[str, Any],
+        **changed: Any,
+    ) -> dict[str, Any]:
+        """Measure a hypothesis and keep it as a finding. Returns what the host saw."""
+        if hypothesis_id is None:
+            hypothesis_id = self.propose(slot, words["claim"] or words["title"], **changed)
+        elif hypothesis_id not in self.hypotheses:
+            raise GatewayRefused(f"no hypothesis {hypothesis_id!r}", "submit one first, or give None")
+        h = self.hypotheses[hypothesis_id]
+        code = predicates.check(self.corpus, changed["predicate"])
+        h = replace(h, predicate=Predicate(code), kind=changed["kind"], population=changed["population"])
+        self.hypotheses[hypothesis_id] = h
+        mined = self.confirmation if h.about.get("mined") else None
+        found = examine(self.corpus, h, confirmation=mined, given=citations, words=words)
+        self.examined[hypothesis_id] = found
+        return self._seen(found)
+
+    def _seen(self, found: Examined) -> dict[str, Any]:
+        found, decided, why = verdict(found, found.contrast.p if found.contrast else None, labelled=self.labelled)
+        p, c = found.prevalence, found.contrast
+        return {
+            "id": found.hypothesis.id,
+            "verdict_so_far": decided,
+            "why": why,
+            "prevalence": {"k": p.k, "n": p.n, "low": p.low, "high": p.high, "method": p.method},
+            "failed_with_it": found.terminal,
+            "passed_with_it": found.recovered,
+            "contrast": None
+            if c is None
+            else {"with": [c.with_.k, c.with_.n], "without": [c.without.k, c.without.n], "risk_difference": c.risk_difference,
+                  "low": c.low, "high": c.high, "p": c.p, "test": c.test, "adjusted": c.adjusted},
+            "citations_verified": len(found.citations),
+            "citations_failed": found.failed_citations,
+        }  # fmt: skip
+
+    def conclude(self) -> tuple[list[Finding], list[TestedHypothesis]]:
+        """Every measured hypothesis judged with the q-values of all of them, and every one tried in a row of its own."""
+        from insights.findings.examine import as_tested
+
+        items = list(self.examined.values())
+        qs = q_values([e.contrast.p if e.contrast and e.hypothesis.kind == "contrast" else None for e in items])
+        findings, tested = [], []
+        for item, q in zip(items, qs, strict=True):
+            judged, decided, why = verdict(item, q, labelled=self.labelled)
+            findings.append(as_finding(judged, decided, why, len(self.failed)))
+            tested.append(as_tested(judged, decided, why))
+        for id in self.hypotheses.keys() - self.examined.keys():
+            h = self.hypotheses[id]
+            tested.append(
+                TestedHypothesis(
+                    h.id,
+                    h.statement,
+                    h.predicate,
+                    "inconclusive",
+                    0,
+                    0,
+                    None,
+                    None,
+                    "merged into another or not reached",
+                )
+            )
+        tested.sort(key=lambda t: int(t.id[1:]))
+        return findings, tested
+
+    def coverage(self) -> dict[str, Any]:
+        """The ledger: failures that some finding of mostly failing traces explains, and the ids of the rest."""
+        findings, _ = self.conclude()
+        explained: set[str] = set()
+        for f in findings:
+            known = (f.terminal or 0) + (f.recovered or 0)
+            if f.verdict == "confirmed" and known and (f.terminal or 0) / known >= PURITY:
+                explained.update(f.trace_ids)
+        left = [t for t in self.failed if t not in explained]
+        return {"failed": len(self.failed), "explained": len(self.failed) - len(left), "unexplained": left}

@@ -1,0 +1,242 @@
+"""`insights ask`: orchestrate the roles over a corpus and bring home a report."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from insights import __version__
+from insights.config import agents_dir
+from insights.diagnose import roles
+from insights.diagnose.agent import play
+from insights.diagnose.board import Board
+from insights.diagnose.question import Question, understand
+from insights.errors import GatewayRefused
+from insights.findings.partition import partition
+from insights.findings.rank import ranked
+from insights.kernel import Gateway, Kernel, Limits
+from insights.records import Citation, Finding, Report
+
+if TYPE_CHECKING:
+    from primitives.corpus import Corpus
+
+SPLIT_ABOVE = 40  # traces; a smaller corpus is not halved: both halves would be too small to see or to test anything
+
+
+@dataclass
+class Run:
+    """One run over one corpus; `settings` is the section `diagnose` of the configuration."""
+
+    corpus: Corpus
+    question: Question
+    folder: Path
+    settings: dict[str, Any]
+    sandbox: str = "auto"
+    agents: Path = field(default_factory=agents_dir)
+    tell: Callable[[str], None] = lambda line: None
+
+    def __post_init__(self) -> None:
+        self.started = time.monotonic()
+        self.seed = int(self.settings["seed"])
+        self.discovery, confirmation = halves(self.corpus, self.seed)
+        self.board = Board(self.corpus, confirmation, self.tell)
+        self._places = asyncio.Semaphore(int(self.settings["agents_at_once"]))
+        self._count: dict[str, int] = {}
+        self.means = self.sandbox
+
+    async def go(self) -> Report:
+        """Run the roles to their end and put the report together."""
+        await self.agent("orchestrator", ["rounds"], self._brief())
+        findings, tested = self.board.conclude()
+        findings = renumbered(ranked(findings))
+        tiers = {f.id: int(f.taxonomy.get("tier", 1)) for f in findings}
+        causes = partition(findings, self.board.failed, tiers)
+        answer = await self._answer(findings, causes)
+        return Report(
+            run_id=self.folder.name,
+            question=self.question.text,
+            intent=f"{self.question.intent} ({self.question.rule})",
+            answer=tuple(answer),
+            corpus=describe(self.corpus),
+            model=None,
+            cost={"usd": 0.0, "input_tokens": 0, "output_tokens": 0, "calls": 0},
+            partition=causes,
+            findings=tuple(findings),
+            hypotheses=tuple(tested),
+            not_analysed=self._not_analysed(),
+            made=self._made(),
+        )
+
+    async def agent(self, name: str, sections: list[str], brief: dict[str, Any]) -> dict[str, Any]:
+        """Play one role in a kernel of its own; returns what it brought, for whoever sent it."""
+        role = roles.load(self.agents, name)
+        self._count[name] = self._count.get(name, 0) + 1
+        agent = f"{name}-{self._count[name]}"
+        before = set(self.board.hypotheses), set(self.board.examined)
+        place = self._places if name != "orchestrator" else asyncio.Semaphore(1)
+        async with place:
+            self.tell(f"{agent}: {', '.join(sections)}")
+            gateway = Gateway(self._handlers(role, agent), log=self.board.gateway_log.append)
+            async with Kernel(
+                self.corpus.path,
+                self.folder,
+                gateway=gateway,
+                limits=self._limits(name),
+                sandbox=self.sandbox,
+                name=agent,
+            ) as kernel:
+                self.means = kernel.sandbox
+                outcome = await play(agent, role, sections, brief, kernel, self.board)
+        mine = [h for i, h in self.board.hypotheses.items() if i not in before[0] and h.slot == agent]
+        return {
+            "agent": agent,
+            "stopped": outcome.stopped,
+            "failed_cells": outcome.failed_cells,
+            "hypotheses": [
+                {"id": h.id, "statement": h.statement, "predicate": h.predicate.code, "kind": h.kind,
+                 "population": h.population, "about": h.about}
+                for h in mine
+            ],
+            "findings": sorted(set(self.board.examined) - before[1]),
+        }  # fmt: skip
+
+    def _limits(self, name: str) -> Limits:
+        waits = 3600.0 if name == "orchestrator" else float(self.settings["cell_seconds"])
+        return Limits(memory_bytes=int(self.settings["memory_gib"]) << 30, cell_seconds=waits)
+
+    def _handlers(self, role: roles.Role, agent: str) -> dict[str, Callable[..., Any]]:
+        """What the role may do through the gateway, bound to this agent."""
+        board = self.board
+
+        def submit_hypothesis(**p: Any) -> str:
+            return board.propose(agent, **p)
+
+        def submit_finding(hypothesis_id: str | None = None, **p: Any) -> dict[str, Any]:
+            cited = tuple(
+                Citation(c["trace_id"], int(c["seq"]), c["quote"], c.get("role", "support"))
+                for c in p.pop("citations", ())
+            )
+            tested = {k: p.pop(k, None) for k in ("predicate", "kind", "population")}
+            return board.submit(agent, hypothesis_id, cited, p, **tested)
+
+        async def dispatch(role: str, briefs: list[dict[str, Any]]) -> list[Any]:
+            if role not in ("scout", "investigator"):
+                raise GatewayRefused(f"role {role!r} cannot be dispatched", "scout or investigator")
+            return await asyncio.gather(
+                *(self.agent(role, list(b.get("sections", ())), self._brief() | b) for b in briefs)
+            )
+
+        allowed: dict[str, Callable[..., Any]] = {
+            "submit_hypothesis": submit_hypothesis,
+            "submit_finding": submit_finding,
+            "dispatch": dispatch,
+            "coverage": board.coverage,
+            "finish": lambda summary="": None,
+        }
+        return {name: handler for name, handler in allowed.items() if name in role.verbs}
+
+    def _brief(self) -> dict[str, Any]:
+        """What every agent is told."""
+        con = self.corpus.con
+        slices = con.execute("SELECT name, count(DISTINCT value) FROM slices GROUP BY 1 ORDER BY 1").fetchall()
+        return {
+            "question": self.question.text,
+            "intent": self.question.intent,
+            "terms": list(self.question.terms),
+            "named": [list(n) for n in self.question.named],
+            "labelled": self.board.labelled,
+            "n_traces": self.board.n_traces,
+            "n_failed": len(self.board.failed),
+            "discovery": self.discovery,
+            "slices": [list(s) for s in slices],
+            "has_reference": bool(con.execute("SELECT EXISTS (SELECT 1 FROM expected)").fetchone()[0]),  # type: ignore[index]
+            "rounds": int(self.settings["rounds"]),
+            "investigators": int(self.settings["investigators"]),
+            "seed": self.seed,
+        }
+
+    async def _answer(self, findings: list[Finding], causes: Any) -> list[str]:
+        from insights.diagnose.answer import lines
+
+        return lines(self.question, self.board, findings, causes)
+
+    def _not_analysed(self) -> dict[str, Any]:
+        con = self.corpus.con
+        issues = con.execute(
+            "SELECT code, sum(n)::BIGINT FROM ingest_issues WHERE severity <> 'info' GROUP BY 1 ORDER BY 2 DESC"
+        ).fetchall()
+        unread = con.execute(
+            "SELECT count(*) FROM sources WHERE status NOT IN ('ok', 'partial', 'truncated')"
+        ).fetchone()
+        return {
+            "files_not_read": unread[0] if unread else 0,
+            "ingest_issues": dict(issues),
+            "hypotheses_refused": self.board.refused,
+            "cells_that_failed": self.board.failures,
+            "model": "no model: meaning that only a reader can judge was not judged",
+        }
+
+    def _made(self) -> dict[str, Any]:
+        import duckdb
+
+        return {
+            "insights": __version__,
+            "duckdb": duckdb.__version__,
+            "seed": self.seed,
+            "sandbox": self.means,
+            "seconds": round(time.monotonic() - self.started, 1),
+            "agents": dict(self._count),
+            "cells": len(self.board.cells),
+            "split": "half the tasks to propose, the other half to test what was mined" if self.discovery else
+            "not split: too few traces; mined contrasts are tested on the traces that suggested them",
+        }  # fmt: skip
+
+
+def halves(corpus: Corpus, seed: int) -> tuple[str | None, str | None]:
+    """(discovery, confirmation): conditions over `traces` that halve a corpus by task, or (None, None) for a small one."""
+    n = (corpus.con.execute("SELECT count(*) FROM traces").fetchone() or (0,))[0]
+    if n < SPLIT_ABOVE:
+        return None, None
+    key = f"md5(concat('{seed}/', coalesce(task_id, trace_id)))"
+    return f"{key} < '8'", f"{key} >= '8'"
+
+
+def renumbered(findings: list[Finding]) -> list[Finding]:
+    """Findings F1, F2, … in their order."""
+    from dataclasses import replace
+
+    return [replace(f, id=f"F{i}") for i, f in enumerate(findings, 1)]
+
+
+def describe(corpus: Corpus) -> dict[str, Any]:
+    """What the report says of its corpus."""
+    row = corpus.con.execute(
+        "SELECT count(*), count(*) FILTER (success), count(*) FILTER (NOT success), count(*) FILTER (success IS NULL), "
+        "count(DISTINCT task_id), min(started_at), max(started_at), sum(cost_usd), (SELECT fingerprint FROM corpus_info) FROM traces"
+    ).fetchone()
+    names = ("n_traces", "n_passed", "n_failed", "n_unlabelled", "n_tasks", "from", "to", "cost_usd", "fingerprint")
+    found = dict(zip(names, row or (), strict=False))
+    for time_name in ("from", "to"):
+        found[time_name] = str(found[time_name]) if found.get(time_name) else None
+    return {"path": str(corpus.path), **found}
+
+
+def run_id(question: str) -> str:
+    """A folder name that sorts by time and says what was asked."""
+    words = "-".join(re.findall(r"[a-z0-9]+", question.lower())[:6]) or "question"
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + words[:40]
+
+
+def ask(
+    corpus: Corpus, question: str, folder: Path, settings: dict[str, Any], *, sandbox: str = "auto",
+    tell: Callable[[str], None] = lambda line: None,
+) -> tuple[Report, Board]:  # fmt: skip
+    """Ask a question of an opened corpus; `folder` is the run's. Returns the report and the board it was made from."""
+    slices = corpus.con.execute("SELECT DISTINCT name, value FROM slices").fetchall()
+    run = Run(corpus, understand(question, slices), folder, settings, sandbox, tell=tell)
+    return asyncio.run(run.go()), run.board
