@@ -57,7 +57,9 @@ def doctor(format: FormatOption = "pretty") -> None:
 
 def _python() -> Check:
     found = f"{platform.python_version()} at {sys.executable}"
-    return Check("python", "ok", found) if sys.version_info >= (3, 11) else Check("python", "bad", found, "3.11 or later")
+    return (
+        Check("python", "ok", found) if sys.version_info >= (3, 11) else Check("python", "bad", found, "3.11 or later")
+    )
 
 
 def _packages() -> list[Check]:

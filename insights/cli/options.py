@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 Format = Literal["pretty", "json", "md"]
 TableFormat = Literal["pretty", "json", "md", "csv"]
 
-CorpusArgument = Annotated[Path, typer.Argument(metavar="CORPUS", help="A folder NAME.corpus, made by `insights ingest`.")]
+CorpusArgument = Annotated[
+    Path, typer.Argument(metavar="CORPUS", help="A folder NAME.corpus, made by `insights ingest`.")
+]
 RunArgument = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="The folder of a run, its findings.json, or a corpus (its latest run)."),

@@ -21,7 +21,9 @@ UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\
 
 def safe(text: str) -> str:
     """The text with escape sequences and bidirectional controls made visible; newlines and tabs stay."""
-    return UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}" if ord(match[0]) < 256 else f"\\u{ord(match[0]):04x}", text)
+    return UNPRINTABLE.sub(
+        lambda match: f"\\x{ord(match[0]):02x}" if ord(match[0]) < 256 else f"\\u{ord(match[0]):04x}", text
+    )
 
 
 def say(text: str) -> None:
@@ -118,7 +120,9 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     shown = [list(row) for row in rows]
     for i, name in enumerate(columns):
-        numeric = all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in (r[i] for r in shown))
+        numeric = all(
+            v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in (r[i] for r in shown)
+        )
         table.add_column(Text(name), justify="right" if numeric and shown else "left", overflow="fold")
     for row in shown:
         table.add_row(*(Text(_readable(v)) for v in row))

@@ -1,0 +1,98 @@
+"""What every form of the report shows, in its order: parts of a Report picked, sorted and put in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from insights.records import Citation, Finding, Report, TestedHypothesis
+from insights.report import words
+
+LISTED_IDS = 40  # trace ids of unexplained failures; findings.json has all of them
+LISTED_HYPOTHESES = 200  # of each verdict; findings.json has all of them
+
+
+def by_actor(report: Report) -> list[tuple[str, int]]:
+    """(actor in words, failures) of the partition, most first; unexplained failures have no actor."""
+    totals: dict[str, int] = {}
+    for cause in report.partition:
+        name = "unexplained" if cause.finding_id is None else words.ACTORS.get(cause.actor, cause.actor)
+        totals[name] = totals.get(name, 0) + cause.n
+    return sorted(totals.items(), key=lambda item: (item[0] == "unexplained", -item[1]))
+
+
+def numbered(report: Report) -> list[tuple[int, Finding]]:
+    """The findings in the report's order with the number they are read by."""
+    return list(enumerate(report.findings, 1))
+
+
+def tried(report: Report, verdict: str) -> list[TestedHypothesis]:
+    """Hypotheses of one verdict, the nearest to significance first; none that became a finding."""
+    found = {f.predicate.code for f in report.findings if f.verdict == verdict}
+    rest = [h for h in report.hypotheses if h.verdict == verdict and h.predicate.code not in found]
+    return sorted(rest, key=lambda h: (1.0 if h.p is None else h.p, -h.k, h.id))
+
+
+def citations(finding: Finding, role: str) -> list[Citation]:
+    return [c for c in finding.citations if c.role == role]
+
+
+def unexplained(report: Report) -> tuple[str, ...]:
+    return tuple(i for cause in report.partition if cause.finding_id is None for i in cause.trace_ids)
+
+
+def items(mapping: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(name, value in words) of a record of the run, empty ones left out."""
+    for name, value in mapping.items():
+        text = in_words(value)
+        if text:
+            yield name.replace("_", " "), text
+
+
+def in_words(value: Any) -> str:
+    """A value of a run's record on one line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {text}" for name, text in items(value))
+    if isinstance(value, list | tuple | set | frozenset):
+        return "; ".join(filter(None, (in_words(v) for v in value)))
+    return str(value)
+
+
+def kind_in_words(finding: Finding) -> str:
+    return {
+        "prevalence": "how common it is",
+        "contrast": "tied to the outcome",
+        "environment": "the environment's doing",
+        "label_defect": "a defect of the verdicts",
+        "rare": "rare but severe",
+    }[finding.kind]
+
+
+def actor(finding: Finding) -> str:
+    name = finding.taxonomy.get("actor", "")
+    return words.ACTORS.get(name, name)
+
+
+def sections(report: Report) -> list[tuple[str, str]]:
+    """(anchor, title with its count) of the table of contents."""
+    found = [("answer", "Answer")]
+    if report.partition:
+        found.append(("failures", f"Where the failures come from ({len(report.partition)})"))
+    found.append(("findings", f"Findings ({len(report.findings)})"))
+    for verdict in ("refuted", "inconclusive"):
+        if n := len(tried(report, verdict)):
+            found.append((verdict, f"{verdict.capitalize()} ({n})"))
+    if n := len(unexplained(report)):
+        found.append(("unexplained", f"Unexplained ({n})"))
+    if report.not_analysed:
+        found.append(("not-analysed", "Not analysed"))
+    found.append(("made", "How this was made"))
+    return found

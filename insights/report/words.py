@@ -1,0 +1,134 @@
+"""Numbers in words: the one place where a report says k of n, an interval, a contrast, money and time."""
+
+from __future__ import annotations
+
+from insights.records import Contrast, Finding, Prevalence, Report
+
+BAR_WIDTH = 24  # characters of a text bar between 0 and 100 %
+ACTORS = {
+    "agent": "the agent",
+    "simulated_user": "the simulated user",
+    "environment": "the environment",
+    "grader": "the grader",
+}
+BAD_OUTCOMES = {"failure", "failed", "fail", "not success"}
+GOOD_OUTCOMES = {"success", "passed", "pass", "succeeded"}
+
+
+def percent(share: float) -> str:
+    """A share of one as per cent; never rounded to 0 or 100 unless it is."""
+    value = 100 * share
+    if 0 < value < 1 or 99 < value < 100:
+        return f"{value:.1f} %"
+    return f"{value:.0f} %"
+
+
+def points(difference: float) -> str:
+    """A difference of shares as signed percentage points."""
+    value = round(100 * difference)
+    return "±0" if value == 0 else f"{value:+d}".replace("-", "−")
+
+
+def share(k: int, n: int) -> float:
+    return k / n if n else 0.0
+
+
+def prevalence(p: Prevalence) -> str:
+    """`18 of 200 traces, 9 % (95 % interval 6 % to 14 %; 3 could not be judged)`."""
+    if not p.n:
+        return "no trace is eligible"
+    unscored = f"; {p.unscored:,} could not be judged" if p.unscored else ""
+    return (
+        f"{p.k:,} of {p.n:,} {plural(p.n, 'trace', 'traces')}, {percent(share(p.k, p.n))} "
+        f"(95 % interval {percent(p.low)} to {percent(p.high)}{unscored})"
+    )
+
+
+def bar(p: Prevalence, width: int = BAR_WIDTH) -> str:
+    """The interval on a scale from 0 to 100 %: `├` low, `●` k of n, `┤` high."""
+    scale = ["·"] * width
+    low, at, high = (min(width - 1, max(0, round(x * (width - 1)))) for x in (p.low, share(p.k, p.n), p.high))
+    for i in range(low, high + 1):
+        scale[i] = "─"
+    scale[low], scale[high] = "├", "┤"
+    scale[at] = "●"
+    return "".join(scale)
+
+
+def adjustment(c: Contrast) -> str:
+    """What the contrast was adjusted for, in the words every reader gets."""
+    if c.adjusted:
+        return f"within tasks ({c.test}, {c.strata:,} {plural(c.strata, 'stratum', 'strata')})"
+    return f"not adjusted for task difficulty ({c.test})"
+
+
+def contrast(c: Contrast) -> str:
+    """`Where it happens 18 of 20 fail (90 %), where it does not 98 of 180 (54 %); difference +35 points …`."""
+    verb = outcome_verb(c.outcome)
+    q = "" if c.q is None else f", q {small(c.q)}"
+    p = "" if c.p is None else f", p {small(c.p)}"
+    return (
+        f"Where it happens {c.with_.k:,} of {c.with_.n:,} {verb} ({percent(share(c.with_.k, c.with_.n))}), "
+        f"where it does not {c.without.k:,} of {c.without.n:,} ({percent(share(c.without.k, c.without.n))}); "
+        f"difference {points(c.risk_difference)} points (95 % interval {points(c.low)} to {points(c.high)}{p}{q}), "
+        f"{adjustment(c)}"
+    )
+
+
+def outcome_verb(outcome: str) -> str:
+    if outcome.lower() in BAD_OUTCOMES:
+        return "fail"
+    if outcome.lower() in GOOD_OUTCOMES:
+        return "pass"
+    return f"have {outcome.replace('_', ' ')}"
+
+
+def small(p: float) -> str:
+    """A p- or q-value: `= 0.03`, `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
+
+
+def fate(f: Finding) -> str | None:
+    """Of the traces where it happens, how many fail and how many still pass; None where there are no outcomes."""
+    if f.terminal is None and f.recovered is None:
+        return None
+    terminal, recovered = f.terminal or 0, f.recovered or 0
+    return f"{terminal:,} of these traces fail, {recovered:,} still pass"
+
+
+def labelled(report: Report) -> bool:
+    """Whether the corpus says of any trace whether it passed."""
+    return bool((report.corpus.get("n_passed") or 0) + (report.corpus.get("n_failed") or 0))
+
+
+def corpus_line(report: Report) -> str:
+    """`200 traces: 84 pass, 116 fail`, or without outcomes `200 traces, none with an outcome`."""
+    c = report.corpus
+    n = c.get("n_traces") or 0
+    head = f"{n:,} {plural(n, 'trace', 'traces')}"
+    if not labelled(report):
+        return f"{head}, none with an outcome"
+    unlabelled = c.get("n_unlabelled") or 0
+    rest = f", {unlabelled:,} without an outcome" if unlabelled else ""
+    return f"{head}: {c.get('n_passed') or 0:,} pass, {c.get('n_failed') or 0:,} fail{rest}"
+
+
+def money(report: Report) -> str:
+    """What the run spent."""
+    cost = report.cost
+    if not report.model:
+        return "no model was used; nothing was spent"
+    tokens = f"{cost.get('input_tokens') or 0:,} tokens in, {cost.get('output_tokens') or 0:,} out"
+    calls = cost.get("calls") or 0
+    return f"{cost.get('usd') or 0:.2f} USD for {calls:,} {plural(calls, 'call', 'calls')} ({tokens})"
+
+
+def seconds(value: float) -> str:
+    if value < 90:
+        return f"{value:.0f} s"
+    minutes = value / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def plural(n: int, one: str, many: str) -> str:
+    return one if n == 1 else many
