@@ -45,6 +45,11 @@ def clean(value: Any) -> Any:
     return value
 
 
+def mapping(value: Any) -> dict[str, Any]:
+    """The value where it is an object, else an empty one: sources promise objects and deliver anything."""
+    return value if isinstance(value, dict) else {}
+
+
 def loads(data: bytes) -> tuple[Any, str | None]:
     """(value, repair code or None). Raises Unparseable."""
     try:

@@ -125,6 +125,10 @@ class Trace:
             self._segment += 1
         return s.seq
 
+    def next_segment(self) -> None:
+        """Start a new segment where the context was reset without a compaction (`/clear`)."""
+        self._segment += 1
+
     def call(self, seq: int, name: str | None, args: Any = None, *, id: str | None = None, **columns: Any) -> str:
         """Append a tool call made in step `seq`; `args` is a mapping or the text the model wrote. Returns its key."""
         c = ToolCall()
@@ -247,7 +251,10 @@ class Trace:
         self._total()
         said = [s for s in self.steps if s.kind == "message" and s.text]
         if self.input_text is None:
-            self.input_text = next((s.text for s in said if s.role == "user"), None)
+            asked = [s for s in said if s.role == "user"]
+            self.input_text = next((s.text for s in asked if s.origin not in ("harness", "copied")), None)
+            if self.input_text is None and asked:
+                self.input_text = asked[0].text
         if self.final_output is None:
             self.final_output = next((s.text for s in reversed(said) if s.role == "assistant"), None)
         digest = hashlib.sha1()
@@ -264,14 +271,16 @@ class Trace:
 
     def _count(self) -> None:
         self.n_steps = len(self.steps)
-        self.n_tool_calls = sum(c.requestor in ("assistant", "provider", None) for c in self.calls)
-        self.n_tool_errors = sum(c.status == "error" and c.requestor != "user" for c in self.calls)
+        copied = {s.seq for s in self.steps if s.origin == "copied"}  # counted in the trace they were copied from
+        calls = [c for c in self.calls if c.call_seq not in copied] if copied else self.calls
+        self.n_tool_calls = sum(c.requestor in ("assistant", "provider", None) for c in calls)
+        self.n_tool_errors = sum(c.status == "error" and c.requestor != "user" for c in calls)
         self.n_user_turns = sum(
             s.role == "user" and s.kind == "message" and s.origin not in ("harness", "copied") for s in self.steps
         )
         if self.n_llm_calls is None:
             self.n_llm_calls = len(self.llm_calls) or sum(
-                s.role == "assistant" and s.kind == "message" for s in self.steps
+                s.role == "assistant" and s.kind == "message" and s.origin != "copied" for s in self.steps
             )
         stamps = [s.ts for s in self.steps if s.ts is not None]
         if stamps and self.started_at is None:
