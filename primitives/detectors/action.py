@@ -76,9 +76,14 @@ def of_name(name: str) -> int:
 def flags_of(name: str | None, args_text: str | None) -> int:
     """Flags of a call. A shell's command is read up to COMMAND_CHARS; an editor's "view" is no edit."""
     flags = of_name(name or "")
-    if flags == (WRITE | EDIT):
+    if flags == WRITE | EDIT:
         return READ if args_text and '"view"' in args_text[:200] else flags
-    return flags | _of_command(args_text[:COMMAND_CHARS]) if flags & SHELL and args_text else flags
+    if not args_text or flags & (THINK | FINISH):
+        return flags
+    if flags & SHELL or args_text.startswith('{"command": "'):
+        command = args_text[:COMMAND_CHARS].replace("\\n", " ; ")
+        return (flags & ~WRITE) | SHELL | _of_command(command)
+    return flags
 
 
 def _of_command(command: str) -> int:

@@ -76,7 +76,7 @@ class Loops(Family):
         if n == 1 and len(self._made) >= REMEMBERED:
             del self._made[next(iter(self._made))]
         self._made[action] = (first, n)
-        if n >= self._repeated and _milestone(n, self._repeated):
+        if n >= self._repeated and milestone(n, self._repeated):
             self.emit(REPEATED, e.seq, first, n, f"{e.name} called {n} times with {line(e.args_text)}")
 
     def on_result(self, e: Event) -> None:
@@ -102,7 +102,7 @@ class Loops(Family):
         recent.append((pair, e.seq))
         n = same[1] + 1
         if n > 1:
-            if n >= self._retry and _milestone(n, self._retry):
+            if n >= self._retry and milestone(n, self._retry):
                 self.emit(
                     RETRY,
                     e.seq,
@@ -113,7 +113,7 @@ class Loops(Family):
             return
         for period in range(2, MAX_PERIOD + 1):
             rounds, within = divmod(same[period] + period, period)
-            if within == 0 and rounds >= self._rounds and _milestone(rounds, self._rounds):
+            if within == 0 and rounds >= self._rounds and milestone(rounds, self._rounds):
                 self.emit(
                     CYCLE,
                     e.seq,
@@ -133,7 +133,7 @@ class Loops(Family):
         else:
             self._failing, self._failures, self._failing_since = action, 1, e.seq
         n = self._failures
-        if n >= self._errors and _milestone(n, self._errors):
+        if n >= self._errors and milestone(n, self._errors):
             self.emit(
                 ERRORS,
                 e.seq,
@@ -151,13 +151,13 @@ class Loops(Family):
         if n == 1 and len(self._seen) >= REMEMBERED:
             del self._seen[next(iter(self._seen))]
         self._seen[pair] = (first, n)
-        if n >= self._read and _milestone(n, self._read) and self.run.flags in (READ, SHELL):
+        if n >= self._read and milestone(n, self._read) and self.run.flags in (READ, SHELL):
             self.emit(
                 READ_AGAIN, e.seq, first, n, f"{e.name} read the same {n} times, nothing changed: {line(e.args_text)}"
             )
 
 
-def _milestone(n: int, first: int) -> bool:
+def milestone(n: int, first: int) -> bool:
     """At the threshold and at each doubling of it: a loop of a thousand rounds gives ten signals, not a thousand."""
     times, rest = divmod(n, first)
     return rest == 0 and times & (times - 1) == 0

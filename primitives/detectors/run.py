@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from primitives.detectors.action import EDIT, FINISH, THINK, WRITE, flags_of
+from primitives.detectors.action import EDIT, FINISH, SHELL, WRITE, flags_of
 from primitives.detectors.event import DETAIL_CHARS, Event, Signal
-from primitives.detectors.registry import DETECTORS, Detector, declare
+from primitives.detectors.registry import Detector
 from primitives.detectors.wording import Answer
 
 FAILED = frozenset({"error", "denied", "cancelled"})
@@ -28,8 +28,9 @@ class Run:
         "failed",
         "flags",
         "said",
+        "shells",
         "signals",
-        "system_text",
+        "spoken",
         "user_seq",
         "user_text",
         "user_turns",
@@ -40,11 +41,12 @@ class Run:
     def __init__(self) -> None:
         self.signals: list[Signal] = []
         self.calls = 0  # calls of the agent so far
+        self.shells = 0  # shell commands that succeeded: they may have changed anything
         self.writes = 0  # calls that changed something and succeeded
         self.write_seq = self.edit_seq = -1  # step of the last such call; of the last file edit
         self.user_seq, self.user_turns, self.user_text = -1, 0, ""
-        self.system_text = ""
         self.said: Event | None = None  # a message of the agent which no call has followed yet
+        self.spoken: Event | None = None  # its last message, whatever followed
         self.answer: Answer | None = None  # the text of the answer being handed over, during "answer"
         self.flags = 0  # of the current call or result, see action.py
         self.action = 0  # hash of the current call's name and arguments
@@ -61,7 +63,11 @@ class Run:
     def returned(self, e: Event) -> None:
         self._identify(e)
         self.failed = e.status in FAILED
-        if self.flags & WRITE and not self.failed:
+        if self.failed:
+            return
+        if self.flags & SHELL:
+            self.shells += 1
+        if self.flags & WRITE:
             self.writes += 1
             self.write_seq = e.seq
             if self.flags & EDIT:
@@ -86,7 +92,8 @@ class Family:
     """Detectors that share state. A method named on_<kind> receives the events of that kind.
 
     Beside the kinds of events there is "answer": the agent has handed the turn back with a text (`run.answer`); it
-    comes before the "user", "interrupt" or "end" event that shows it.
+    comes before the "user", "interrupt" or "end" event that shows it; "silence": it has done so with no text; "write":
+    a call that means to change something; "failure": a result that is one.
     """
 
     declared: ClassVar[tuple[Detector, ...]] = ()
@@ -102,6 +109,3 @@ class Family:
             self.run.signals.append(
                 Signal(seq, start_seq, detector.name, severity or detector.severity, n, detail[:DETAIL_CHARS])
             )
-
-
-__all__ = ["DETECTORS", "FAILED", "THINK", "Family", "Run", "declare"]

@@ -5,30 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from primitives.detectors.action import WRITE
+from primitives.detectors.dialogue import Dialogue
 from primitives.detectors.errors import Errors
-from primitives.detectors.event import Event, Signal, events_of
+from primitives.detectors.event import KINDS, Event, Signal, events_of
+from primitives.detectors.evidence import Evidence
 from primitives.detectors.loops import Loops
 from primitives.detectors.outcome import Outcome
+from primitives.detectors.progress import Progress
 from primitives.detectors.registry import thresholds as thresholds_of
 from primitives.detectors.run import Family, Run
+from primitives.detectors.safety import Safety
 from primitives.detectors.wording import Answer
 
-FAMILIES: tuple[type[Family], ...] = (Loops, Errors, Outcome)
+FAMILIES: tuple[type[Family], ...] = (Loops, Progress, Errors, Evidence, Outcome, Dialogue, Safety)
+DERIVED = ("write", "failure", "answer", "silence")
 Handler = Callable[[Event], None]
-_KINDS = (
-    "system",
-    "user",
-    "assistant",
-    "call",
-    "result",
-    "user_call",
-    "user_result",
-    "note",
-    "interrupt",
-    "compaction",
-    "end",
-    "answer",
-)
 
 
 class Scan:
@@ -44,23 +36,30 @@ class Scan:
         families = [family(run, settings) for family in FAMILIES]
         self._handlers: dict[str, list[Handler]] = {
             kind: [getattr(f, name) for f in families if hasattr(f, name)]
-            for kind in _KINDS
+            for kind in (*KINDS, *DERIVED)
             for name in (f"on_{kind}",)
         }
 
     def step(self, event: Event) -> list[Signal]:
-        run, kind = self.run, event.kind
+        run, kind, handlers = self.run, event.kind, self._handlers
         if kind == "result":
             run.returned(event)
+            if run.failed:
+                for handle in handlers["failure"]:
+                    handle(event)
         elif kind == "call":
             run.called(event)
+            if run.flags & WRITE:
+                for handle in handlers["write"]:
+                    handle(event)
         elif kind == "assistant":
-            run.said = event
+            run.said = run.spoken = event
         elif kind in ("user", "interrupt", "end"):
-            self._hand_over(event)
+            if run.said is not None:
+                self._hand_over(event)
             if kind == "user":
                 run.heard(event)
-        for handle in self._handlers[kind]:
+        for handle in handlers[kind]:
             handle(event)
         if run.signals:
             out, run.signals = run.signals, []
@@ -73,12 +72,18 @@ class Scan:
 
     def _hand_over(self, event: Event) -> None:
         run = self.run
-        said, run.said = run.said, None
-        if said is not None and said.text and not said.text.isspace():
+        said = run.said
+        if said is None:
+            return
+        if said.text and not said.text.isspace():
             run.answer = Answer(said.seq, said.text)
             for handle in self._handlers["answer"]:
                 handle(event)
             run.answer = None
+        else:
+            for handle in self._handlers["silence"]:
+                handle(event)
+        run.said = None
 
 
 _cache: dict[str, dict[str, Any]] = {}

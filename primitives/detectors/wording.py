@@ -1,6 +1,7 @@
-"""What an agent's answer says of itself: success, trouble, hedging. English wording; texts are read lower-cased.
+"""What people and agents say of the work: success, trouble, hedging, assuming, correcting. English; read lower-cased.
 
-Each pattern is tried only when one of its cheap words occurs. Of a long text the head and the tail are read.
+A pattern is tried only where its anchor occurs: finding a fixed string costs a hundredth of a search. Of a long text
+the head and the tail are read.
 """
 
 from __future__ import annotations
@@ -8,82 +9,97 @@ from __future__ import annotations
 import re
 from functools import cached_property
 
-ENDS_CHARS = 2_000  # of an answer, characters read from each end
+ENDS_CHARS = 2_000  # read from each end of an answer
 
-_DEEDS = (
-    "cancell?ed|booked|updated|changed|added|removed|deleted|refunded|returned|exchanged|modified|processed|sent|"
+_DEED = (
+    "(?:cancell?ed|booked|updated|changed|added|removed|deleted|refunded|returned|exchanged|modified|processed|sent|"
     "scheduled|created|completed|fixed|resolved|implemented|corrected|transferred|submitted|placed|applied|paid|"
-    "upgraded|downgraded|replaced|installed|enabled|disabled|issued|written|saved|moved|renamed|solved|finished"
+    "upgraded|downgraded|replaced|installed|enabled|disabled|issued|written|saved|moved|renamed|solved|finished)"
 )
-_SUCCESS = re.compile(
-    rf"(?<!not )(?<!not been )(?<!un)successfully\b"
-    rf"|\bi(?:'ve|’ve| have)(?: now| also| just)? (?:{_DEEDS})\b"
-    rf"|\b(?:has|have) (?:now )?been (?:now )?(?:{_DEEDS})\b(?! by the airline)"
-    rf"|\b(?:all|the) tests? (?:now )?(?:pass\b|passed|are passing)"
-    rf"|\b(?:task|issue|bug|problem|request|fix|change|implementation|everything)s? (?:is|are|was|were) (?:now )?(?:{_DEEDS}|complete|done|working)\b"
-    rf"|\bworks? (?:correctly|as expected)\b|\bis now working\b|^done\b"
+_SOFT = "(?:now |also |just |already |successfully )*"
+Anchored = tuple[tuple[str, re.Pattern[str]], ...]
+
+_SUCCESS: Anchored = (
+    ("successfully", re.compile(r"successfully(?<!unsuccessfully)(?<!not successfully)")),
+    ("been ", re.compile(rf"been {_SOFT}{_DEED}\b(?<!not been )(?! by the airline)")),
+    ("'ve ", re.compile(rf"'ve {_SOFT}{_DEED}\b")),
+    ("’ve ", re.compile(rf"’ve {_SOFT}{_DEED}\b")),
+    ("i have ", re.compile(rf"i have {_SOFT}{_DEED}\b")),
+    ("tests ", re.compile(r"tests (?:are )?(?:now )?(?:pass\b|passed|passing)")),
+    ("is ", re.compile(r"is (?:now )?(?:complete|completed|fixed|resolved|solved|done|working|booked|cancell?ed)\b")),
+    ("work", re.compile(r"works? (?:correctly|as expected|properly)\b")),
+    ("all set", re.compile(r"all set\b")),
+    ("all done", re.compile(r"all done\b")),
 )
-_SUCCESS_HINTS = ("successfully", "ve ", "been ", "pass", "done", "complete", "fixed", "work", "resolved")
+_DONE: Anchored = (
+    ("'ve ", re.compile(rf"\b(?:i|we)'ve {_SOFT}{_DEED}\b")),
+    ("’ve ", re.compile(rf"\b(?:i|we)’ve {_SOFT}{_DEED}\b")),
+    ("i have ", re.compile(rf"\bi have {_SOFT}{_DEED}\b")),
+    ("been successfully ", re.compile(rf"been successfully {_DEED}\b")),
+    ("i ", re.compile(r"\bi (?:successfully )(?:cancell?ed|booked|updated|changed|added|removed|processed|sent)\b")),
+)
 _TROUBLE = (
     *("error", "fail", "unable", "could not", "couldn", "cannot", "can't", "can’t", "sorry", "apolog", "issue"),
-    *(
-        "problem",
-        "unfortunately",
-        "not found",
-        "invalid",
-        "not available",
-        "unavailable",
-        "did not",
-        "didn",
-        "n't ",
-        "n’t ",
+    *("problem", "unfortunately", "not found", "invalid", "not available", "unavailable", "did not", "n't ", "n’t "),
+    *("not possible", "insufficient", "exceed", "wrong", "mistake", "again", "instead", "however", "not enough"),
+    *("denied", "not allowed", "not permitted", "warning", "missing", "reject", "not supported", "timed out"),
+    *("timeout", "no longer", "trouble", "difficult", "incorrect", "does not", "not be ", "blocked", "need your"),
+)
+_HEDGE: Anchored = (
+    (
+        "should ",
+        re.compile(
+            r"should (?:now )?(?:be (?:fixed|resolved|working|correct)|work|fix|resolve|solve|address|pass|handle)\b"
+        ),
     ),
-    *(
-        "not possible",
-        "insufficient",
-        "exceed",
-        "wrong",
-        "mistake",
-        "again",
-        "instead",
-        "however",
-        "not enough",
-        "denied",
+    ("hopefully", re.compile(r"hopefully\b")),
+    ("in theory", re.compile(r"in theory\b")),
+    ("i believe ", re.compile(r"i believe (?:this|that|the|it)\b[^.\n]{0,60}\b(?:fix|work|resolve|correct|solve)")),
+    ("i think ", re.compile(r"i think (?:this|that|the|it)\b[^.\n]{0,60}\b(?:fix|work|resolve|correct|solve)")),
+    ("not ", re.compile(r"not (?:been )?(?:able to )?(?:run|test|tested|verify|verified)\b")),
+    ("untested", re.compile(r"untested\b")),
+    ("n't ", re.compile(r"n't (?:been )?(?:able to )?(?:run|test|tested|verify|verified)\b")),
+    ("likely ", re.compile(r"likely (?:fix|resolve|solve|work)")),
+    ("might ", re.compile(r"might (?:fix|resolve|solve|work)")),
+)
+_ASSUMED: Anchored = (
+    (
+        "assum",
+        re.compile(
+            r"(?:\bi(?:'ll|’ll| will| have|'ve)? (?:just |simply |therefore )?assum(?:e|ed)|\bi(?:'m| am) assuming|\bassuming you (?:want|mean|prefer))\b[^.\n]{0,60}"
+        ),
     ),
-    *(
-        "not allowed",
-        "not permitted",
-        "warning",
-        "missing",
-        "reject",
-        "not supported",
-        "timed out",
-        "timeout",
-        "no longer",
+    (
+        "default",
+        re.compile(
+            r"\b(?:i(?:'ll|’ll| will| have|'ve)? (?:use[d]?|go(?:ne)? with|went with|pick(?:ed)?|default(?:ed)?)|defaulting)\b[^.\n]{0,40}\bdefault|\bdefault(?:ed|ing) to\b"
+        ),
+    ),
+    (
+        "specif",
+        re.compile(
+            r"(?:\b(?:you|user|customer)(?: have|'ve)?(?:n't| not| did not|n’t| didn't| didn’t) specif(?:y|ied)|\b(?:wasn't|was not|isn't|is not|not) specified|\bunspecified)\b[^.\n]{0,60}\b(?:i|so|will|assume|use|choose|default)"
+        ),
     ),
 )
-_HEDGE = re.compile(
-    r"\bshould (?:now )?(?:be (?:fixed|resolved|working|correct)|work|fix|resolve|solve|address|pass|handle)\b"
-    r"|\b(?:hopefully|in theory|theoretically|presumably)\b"
-    r"|\bi (?:believe|think) (?:this|that|the|it)\b[^.\n]{0,60}\b(?:fix|work|resolve|correct|solve)"
-    r"|\b(?:not|un)(?: been)? ?(?:tested|verified)\b|\b(?:likely|probably|may|might) (?:fix|resolve|solve|work)"
-    r"|\b(?:could|did|was|were|am|have)(?: not|n't|n’t) (?:been )?(?:able to )?(?:run|test|verify|verified|tested)\b"
+_NEGATIVE = re.compile(
+    r"\b(?:no|not|none|nothing|never|cannot|unable|zero|empty|without|0|neither|nor|fail\w*|unfortunately|n't)\b|n't\b|n’t\b"
 )
-_HEDGE_HINTS = (
-    "should",
-    "hopefully",
-    "theor",
-    "presumably",
-    "believe",
-    "think",
-    "test",
-    "verif",
-    "likely",
-    "probably",
-    "might",
-    "may ",
-    "run",
-)
+
+
+def anchored(text: str, patterns: Anchored) -> str | None:
+    """The first match with a little of what stands around it; None where no pattern matches."""
+    for anchor, pattern in patterns:
+        if anchor in text:
+            found = pattern.search(text)
+            if found:
+                return quote(text, found)
+    return None
+
+
+def quote(text: str, found: re.Match[str], around: int = 40) -> str:
+    """The match with a little of what stands around it, in one line."""
+    return " ".join(text[max(0, found.start() - around) : found.end() + around].split())
 
 
 def ends(text: str) -> str:
@@ -94,7 +110,7 @@ def ends(text: str) -> str:
 
 
 class Answer:
-    """A text by which the agent hands the turn back, read at most once for each question asked of it."""
+    """A text by which the agent hands the turn back; each question is put to it at most once."""
 
     def __init__(self, seq: int, text: str) -> None:
         self.seq, self.text = seq, text
@@ -105,13 +121,13 @@ class Answer:
 
     @cached_property
     def success(self) -> str | None:
-        """The words that claim success; None where there are none."""
-        low = self.low
-        if any(h in low for h in _SUCCESS_HINTS):
-            found = _SUCCESS.search(low)
-            if found:
-                return quote(low, found)
-        return None
+        """The words that claim success, of the agent's doing or of the work."""
+        return anchored(self.low, _SUCCESS)
+
+    @cached_property
+    def deed(self) -> str | None:
+        """The words by which the agent says it has itself changed something: "I've booked", "been successfully cancelled"."""
+        return anchored(self.low, _DONE)
 
     @cached_property
     def trouble(self) -> bool:
@@ -120,16 +136,14 @@ class Answer:
         return any(word in low for word in _TROUBLE)
 
     @cached_property
+    def negative(self) -> bool:
+        """Whether anything is denied or said to be absent."""
+        return _NEGATIVE.search(self.low) is not None
+
+    @cached_property
     def hedge(self) -> str | None:
-        """The words that hedge a claim of success."""
-        low = self.low
-        if any(h in low for h in _HEDGE_HINTS):
-            found = _HEDGE.search(low)
-            if found:
-                return quote(low, found)
-        return None
+        return anchored(self.low, _HEDGE)
 
-
-def quote(text: str, found: re.Match[str], around: int = 40) -> str:
-    """The match with a little of what stands around it, in one line."""
-    return " ".join(text[max(0, found.start() - around) : found.end() + around].split())
+    @cached_property
+    def assumed(self) -> str | None:
+        return anchored(self.low, _ASSUMED)
