@@ -105,7 +105,12 @@ def _refuse(constant: str) -> Any:
 
 def check(value: Any, schema: dict[str, Any]) -> None:
     """Raises Unusable naming every place where `value` does not match `schema`."""
-    problems = sorted(_validator(json.dumps(schema, sort_keys=True)).iter_errors(value), key=lambda e: e.json_path)
+    from referencing.exceptions import Unresolvable
+
+    try:
+        problems = sorted(_validator(json.dumps(schema, sort_keys=True)).iter_errors(value), key=lambda e: e.json_path)
+    except Unresolvable as error:
+        raise UsageError(f"the schema of the answer refers to {error.ref}, which is not in it") from error
     if problems:
         listed = [f"{problem.json_path}: {problem.message[:SHOWN]}" for problem in problems[:5]]
         raise Unusable("; ".join(listed) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else ""))
@@ -114,10 +119,11 @@ def check(value: Any, schema: dict[str, Any]) -> None:
 @lru_cache(maxsize=128)
 def _validator(schema: str) -> Draft202012Validator:
     from jsonschema import Draft202012Validator, SchemaError
+    from referencing import Registry
 
     parsed = json.loads(schema)
     try:
         Draft202012Validator.check_schema(parsed)
     except SchemaError as error:
         raise UsageError(f"the schema of the answer is no JSON Schema: {error.json_path}: {error.message}") from error
-    return Draft202012Validator(parsed)
+    return Draft202012Validator(parsed, registry=Registry())  # an empty registry fetches nothing
