@@ -14,9 +14,9 @@ COMMAND = (
 )
 # The program of a command line: past `cd … &&` and variable assignments, without its folder.
 PROGRAM = (
-    r"regexp_extract(regexp_replace(left({command}, 400), '^\s*(cd\s+\S+\s*(&&|;)\s*|\w+=\S*\s+)*', ''), "
-    r"'^(\S*/)?([A-Za-z0-9_.-]{{1,30}})', 2)"
-).format(command=COMMAND)
+    rf"regexp_extract(regexp_replace(left({COMMAND}, 400), '^\s*(cd\s+\S+\s*(&&|;)\s*|\w+=\S*\s+)*', ''), "
+    r"'^(\S*/)?([A-Za-z0-9_.-]{1,30})', 2)"
+)
 EMPTY = (
     "coalesce(result_len, length(result_text)) < 12 AND trim(result_text) IN ('', '[]', '{}', 'null', 'None', '\"\"')"
 )
@@ -41,4 +41,4 @@ def predicate(tokens: list[str]) -> str:
     )
     following = "".join(f", lead(token, {i}) OVER line AS next{i}" for i in range(1, len(tokens)))
     line = " WINDOW line AS (PARTITION BY trace_id ORDER BY seq, i)" if following else ""
-    return f"SELECT trace_id, seq FROM (SELECT trace_id, seq, token{following} FROM ({EVENTS}){line}) WHERE {where}"
+    return f"SELECT trace_id, seq FROM (SELECT trace_id, seq, token{following} FROM actions{line}) WHERE {where}"

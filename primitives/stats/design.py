@@ -127,12 +127,12 @@ def _best_grouping(corpus: Corpus) -> str | None:
     remove the effect itself. Groupings must leave half of the traces in groups of mixed outcome.
     """
     con = corpus.con
-    names = con.execute(
-        "SELECT DISTINCT name FROM slices WHERE basis IN ('id', 'path', 'column') ORDER BY 1"
-    ).fetchall()
+    sql = "SELECT DISTINCT name FROM slices WHERE basis IN ('id', 'path', 'column') ORDER BY 1"
+    names = [str(r[0]) for r in con.execute(sql).fetchall() if r[0] not in (*COLUMNS, "task")]
     best: str | None = None
     strength = 0.0
-    for by in (*COLUMNS, *names):
+    groupings: list[str] = [*COLUMNS, *names]
+    for by in groupings:
         row = con.execute(
             "WITH g AS (SELECT count(*) AS n, count_if(y) AS y FROM (" + _grouped(by) + ") GROUP BY g), "
             "t AS (SELECT sum(n) AS n, sum(y) / sum(n) AS p FROM g) "

@@ -56,10 +56,9 @@ def compare_ranks(value: Floats, in_a: NDArray[np.bool_], stratum: Ints, *, seed
     if variance.sum() == 0:
         return Ranked(0.0, np.nan, np.nan, np.nan, len(n), False)
     permuted = np.minimum(n1, n0).sum() < FEW_PAIRED
+    p = float(2 * norm.sf(abs(statistic) / np.sqrt(variance.sum())))
     if permuted:
         p = _permutation_p(statistic, centred / (n[s] + 1), a, s, seed)
-    else:
-        p = float(2 * norm.sf(abs(statistic) / np.sqrt(variance.sum())))
     low, high = _interval(delta, weight, ranks, value, a, s, seed)
     return Ranked(float((weight * delta).sum() / weight.sum()), low, high, p, len(n), bool(permuted))
 
