@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "feature", "kind", "value_a", "value_b", "support", "n_a", "n_b", "effect", "low", "high", "effect_unadjusted",
-    "p_unadjusted", "p", "q", "test", "strata", "adjusted", "adjusted_for",
+    "p_unadjusted", "p", "q", "test", "strata", "adjusted", "adjusted_for", "same_as",
 )  # fmt: skip
+SAME_SHOWN = 6  # names in `same_as`
 
 
 @verb
@@ -50,7 +51,8 @@ def compare(
     effect in [-1, 1] (difference of shares a - b; for numbers P(larger in a) - P(smaller), which is the same for 0/1),
     Mantel-Haenszel within strata, low, high (95 %), effect_unadjusted, p_unadjusted (Fisher, Mann-Whitney), p
     (Cochran-Mantel-Haenszel, exact where strata are tiny; van Elteren, permuted where few), q (Benjamini-Hochberg over
-    all that Tarone's filter leaves), test, strata (how many carry the test), adjusted, adjusted_for.
+    all that Tarone's filter leaves), test, strata (how many carry the test), adjusted, adjusted_for,
+    same_as (features with the same counts everywhere, or the opposite ones marked "not": one line for all of them).
     Order: by the bound of the adjusted interval nearest to zero, then p. A difference is no cause: see adjusted_for.
     Errors: CohortNotUnderstood; FeatureUnknown; StratumUnknown; ValueError where cohorts overlap or one is empty.
 
@@ -80,8 +82,36 @@ def compare(
     q = np.where(np.isnan(p), np.nan, 1.0)
     q[tried] = q_values(p[tried])
     frame["q"] = q
-    result = ranked(frame).head(limit)[list(COLUMNS)].reset_index(drop=True)
+    result = _merged(ranked(frame)).head(limit)[list(COLUMNS)].reset_index(drop=True)
     result.attrs.update(tried=len(frame), testable=int(tried.sum()), adjusted_for=plan.adjusted_for)
+    return result
+
+
+def _merged(frame: pd.DataFrame) -> pd.DataFrame:
+    """One line for features that are the same traces, as far as counts tell: a model and the folder it was read from."""
+    first: dict[tuple[Any, ...], int] = {}
+    others: dict[int, list[str]] = {}
+    for i, row in enumerate(frame.itertuples()):
+        if row.kind == "number":
+            key: tuple[Any, ...] = (i,)
+        else:
+            shares = (round(row.value_a, 9), round(row.value_b, 9))
+            opposite = tuple(round(1 - share, 9) for share in shares)
+            key = (
+                *min(shares, opposite),
+                row.n_a,
+                row.n_b,
+                round(abs(row.effect), 9),
+                round(row.p_unadjusted, 12),
+                row.strata,
+            )
+        kept = first.setdefault(key, i)
+        others.setdefault(kept, [])
+        if kept != i:
+            same = frame["effect"].iloc[kept] * row.effect > 0
+            others[kept].append(("" if same else "not ") + f"{row.kind} {row.feature}")
+    result = frame.iloc[list(others)].copy()
+    result["same_as"] = ["; ".join(names[:SAME_SHOWN]) for names in others.values()]
     return result
 
 

@@ -24,7 +24,7 @@ EMPTY = (
 EVENTS = f"""
   SELECT trace_id, call_seq AS seq, coalesce(call_index, 0) AS i,
     CASE WHEN requestor = 'user' THEN 'user:' ELSE '' END || coalesce(name, '?')
-    || coalesce(':' || nullif({PROGRAM}, ''), '')
+    || coalesce(':' || nullif(nullif({PROGRAM}, ''), name), '')
     || CASE WHEN status IN ('error', 'denied') THEN '!err' WHEN {EMPTY} THEN '!empty' ELSE '' END AS token
   FROM tool_calls WHERE call_seq IS NOT NULL
   UNION ALL SELECT trace_id, seq, -1, 'USER' FROM steps

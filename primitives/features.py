@@ -37,6 +37,7 @@ STOP = (
 must need only other please should some such than that their them then there these they this those want were what when \
 where which while will with would your yours"
 )
+SEES_OUTCOME = ("success_against_verdict",)  # detectors that read the verdict: they tell outcomes apart by definition
 NUMERIC_TYPES = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "HUGEINT", "REAL")
 
 
@@ -92,7 +93,10 @@ def _add_named(corpus: Corpus, found: Features, name: str) -> None:
     elif name == "categories":
         found.present += [_category(c) for c in CATEGORIES]
     elif name == "slices":
-        found.present.append("SELECT 'slice ' || name || ' = ' || value AS key, trace_id FROM slices")
+        own = ", ".join(_quoted(c) for c in columns)
+        found.present.append(
+            f"SELECT 'slice ' || name || ' = ' || value AS key, trace_id FROM slices WHERE name NOT IN ({own})"
+        )
     elif name == "tools":
         found.present.append(
             f"SELECT 'tool ' || regexp_replace(token, '!(err|empty)$', '') AS key, trace_id FROM ({_CALLS})"
@@ -102,7 +106,10 @@ def _add_named(corpus: Corpus, found: Features, name: str) -> None:
             f"SELECT 'tool_error ' || replace(token, '!err', '') AS key, trace_id FROM ({_CALLS}) WHERE token LIKE '%!err'"
         )
     elif name == "signals":
-        found.present.append("SELECT 'signal ' || detector AS key, trace_id FROM signals")
+        seen_outcome = ", ".join(_quoted(d) for d in SEES_OUTCOME)
+        found.present.append(
+            f"SELECT 'signal ' || detector AS key, trace_id FROM signals WHERE detector NOT IN ({seen_outcome})"
+        )
     elif name == "labels":
         found.labels += _label_names(corpus)
     elif kind == "label" and rest in _label_names(corpus):

@@ -39,8 +39,8 @@ class Design:
 def design(corpus: Corpus, population: Any = None, outcome: str = "success", strata: str | None = "auto") -> Design:
     """Lay out the contrast. `outcome`: boolean SQL over `traces`; NULL leaves the trace out.
 
-    `strata`: "auto" (task where tasks repeat with mixed outcome, else the grouping from ids, paths and columns that
-    goes most with the outcome, else none), "task", a column of `traces`, a slice name, or None.
+    `strata`: "auto" (task where tasks repeat with mixed outcome, else the grouping by id, path, agent or model that goes most
+    with the outcome, else none), "task", a column of `traces`, a slice name, or None.
     Raises StratumUnknown, and duckdb.Error for an outcome that does not run.
     """
     import numpy as np
@@ -123,11 +123,11 @@ def _mixed(corpus: Corpus, by: str) -> tuple[int, int, int, int]:
 def _best_grouping(corpus: Corpus) -> str | None:
     """The grouping with the largest bias-corrected Cramer's V against the outcome; None when none is above chance.
 
-    Slices read off metadata are left out: metadata also records how the run went, and adjusting for that would
-    remove the effect itself. Groupings must leave half of the traces in groups of mixed outcome.
+    Slices read off metadata or other columns are left out: they also record how the run went (how it ended, whether
+    an attack succeeded), and adjusting for that would remove the effect itself. Groupings must leave half of the traces in groups of mixed outcome.
     """
     con = corpus.con
-    sql = "SELECT DISTINCT name FROM slices WHERE basis IN ('id', 'path', 'column') ORDER BY 1"
+    sql = "SELECT DISTINCT name FROM slices WHERE basis IN ('id', 'path') ORDER BY 1"
     names = [str(r[0]) for r in con.execute(sql).fetchall() if r[0] not in (*COLUMNS, "task")]
     best: str | None = None
     strength = 0.0

@@ -107,7 +107,8 @@ def _exact(cells: Cells, n: Floats, y: Floats, least: Floats, most: Floats) -> t
     reach = cells.sum(most - least)
     seen = cells.sum(cells.a - least)
     last = (most - least).astype(int)
-    ends = np.log(probabilities[shape, 0]), np.log(probabilities[shape, last])
+    with np.errstate(divide="ignore"):  # a probability below the smallest float
+        ends = np.log(probabilities[shape, 0]), np.log(probabilities[shape, last])
     keys, starts = np.unique(cells.key, return_index=True)
     stops = np.append(starts[1:], len(cells.key))
     size = 1 << int(np.ceil(np.log2(reach[keys].max() + 1)))
