@@ -42,7 +42,7 @@ class AnthropicMessages(Provider):
             api_key=key,
             base_url=self.server.url,
             max_retries=self.settings.max_retries,
-            http_client=http_client(self.settings.timeout),
+            http_client=http_client(self.settings.timeout, self.settings.deadline),
         )
 
     async def send(self, client: Any, request: Request) -> Reply:

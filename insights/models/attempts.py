@@ -1,4 +1,4 @@
-"""What happens on the wire during one call, seen from outside the SDK: attempts, lost ones, waits asked for."""
+"""What happens on the wire during one call, which the SDKs' retries hide."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Attempts:
-    """`lost` attempts were sent and never answered: the provider may have charged them."""
+    """HTTP requests of one call. `refused` were answered with 429; `lost` were sent and never answered,
+    so the provider may have charged them. `pause` holds other calls back for so many seconds.
+    """
 
-    pause: Callable[[float], None]
+    pause: Callable[[float], None] = lambda seconds: None
     sent: int = 0
+    refused: int = 0
     lost: int = 0
-    last_status: int | None = None
-    retry_after: float | None = None
 
 
 ATTEMPTS: ContextVar[Attempts | None] = ContextVar("ATTEMPTS", default=None)

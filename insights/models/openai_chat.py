@@ -33,7 +33,7 @@ class OpenAI(Provider):
             base_url=self.server.url,
             timeout=self.settings.timeout,
             max_retries=self.settings.max_retries,
-            http_client=http_client(self.settings.timeout),
+            http_client=http_client(self.settings.timeout, self.settings.deadline),
         )
 
 

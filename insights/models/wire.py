@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from insights.errors import AnswerLost, ModelError, ModelUnavailable, UsageError
-from insights.models.attempts import ATTEMPTS
+from insights.models.attempts import ATTEMPTS, Attempts
 
 if TYPE_CHECKING:
     import httpx2
@@ -90,15 +90,13 @@ def key_from(variables: tuple[str, ...], server: str) -> str:
     )
 
 
-def http_client(timeout: float) -> httpx2.AsyncClient:
+def http_client(timeout: float, deadline: float) -> httpx2.AsyncClient:
     """A client with the SDKs' own limits, which tells the current call's Attempts what happens to it."""
     import httpx2
 
     class Counted(httpx2.AsyncClient):
         async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-            attempts = ATTEMPTS.get()
-            if attempts is None:
-                return await super().send(request, **options)
+            attempts = ATTEMPTS.get() or Attempts()
             attempts.sent += 1
             try:
                 response = await super().send(request, **options)
@@ -107,11 +105,8 @@ def http_client(timeout: float) -> httpx2.AsyncClient:
             except BaseException:
                 attempts.lost += 1
                 raise
-            attempts.last_status = response.status_code
-            wait = retry_after(response.headers)
-            if response.status_code == 429 and wait:
-                attempts.retry_after = wait
-                attempts.pause(min(wait, timeout))
+            if response.status_code == 429:
+                await _told_to_wait(response, attempts, deadline)
             return response
 
     return Counted(
@@ -119,6 +114,22 @@ def http_client(timeout: float) -> httpx2.AsyncClient:
         limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100),
         follow_redirects=True,
     )
+
+
+async def _told_to_wait(response: httpx2.Response, attempts: Attempts, deadline: float) -> None:
+    """Hold other calls back too; and keep the SDK from waiting for what no wait brings: quota, or days."""
+    attempts.refused += 1
+    wait = retry_after(response.headers)
+    body = (await response.aread()).decode("utf-8", "replace")
+    if _quota_gone(body, wait) or (wait or 0) > deadline:
+        response.headers["x-should-retry"] = "false"
+    elif wait:
+        attempts.pause(wait)
+
+
+def _quota_gone(said: str, wait: float | None) -> bool:
+    """Whether a refusal is about credit and not about pace. Some servers call a rate a quota, but name a wait."""
+    return "insufficient_quota" in said or (wait is None and QUOTA.search(said) is not None)
 
 
 def retry_after(headers: Any) -> float | None:
@@ -133,18 +144,20 @@ def retry_after(headers: Any) -> float | None:
 
 async def within(server: Server, sdk: Any, call: Callable[[], Awaitable[Any]]) -> Any:
     """Run one SDK call. Raises Overflow or a ModelError; never an exception of the SDK or of httpx2."""
+    attempts = ATTEMPTS.get() or Attempts()
+    before = ATTEMPTS.set(attempts)
     try:
         async with asyncio.timeout(server.deadline):
             return await call()
     except TimeoutError as error:
-        raise _too_late(server) from error
+        raise _too_late(server, attempts) from error
     except sdk.APITimeoutError as error:
         raise AnswerLost(
             f"{server.model}: {server.shown} did not answer in time",
             "raise the timeout; the call may have been charged and counts in full towards the budget",
         ) from error
     except sdk.APIConnectionError as error:
-        raise _connection_error(server, error) from error
+        raise _connection_error(server, attempts, error) from error
     except sdk.APIStatusError as error:
         raise status_error(server, error) from error
     except sdk.APIError as error:
@@ -153,26 +166,25 @@ async def within(server: Server, sdk: Any, call: Callable[[], Awaitable[Any]]) -
         ) from error
     except ValueError as error:
         raise not_a_reply(server, str(error)) from error
+    finally:
+        ATTEMPTS.reset(before)
 
 
-def _too_late(server: Server) -> ModelError:
-    attempts = ATTEMPTS.get()
-    if attempts is not None and attempts.last_status == 429 and not attempts.lost:
-        wait = f", asking to wait {attempts.retry_after:.0f} s" if attempts.retry_after else ""
+def _too_late(server: Server, attempts: Attempts) -> ModelError:
+    if attempts.refused == attempts.sent:
         return ModelError(
-            f"{server.model}: {server.shown} still refused after {server.deadline:.0f} s: rate limit (HTTP 429){wait}",
+            f"{server.model}: {server.shown} still refused after {server.deadline:g} s: rate limit (HTTP 429)",
             "set requests_per_minute or a lower concurrency and run again: finished calls are not paid again",
         )
     return AnswerLost(
-        f"{server.model}: no whole answer from {server.shown} within {server.deadline:.0f} s",
+        f"{server.model}: no whole answer from {server.shown} within {server.deadline:g} s",
         "raise the timeout or lower max_tokens; the call may have been charged and counts in full",
     )
 
 
-def _connection_error(server: Server, error: Any) -> ModelError:
-    attempts = ATTEMPTS.get()
+def _connection_error(server: Server, attempts: Attempts, error: Any) -> ModelError:
     cause = error.__cause__ or error
-    if attempts is not None and attempts.lost:
+    if attempts.lost:
         return AnswerLost(
             f"{server.model}: the connection to {server.shown} broke before the answer: {scrub(str(cause))}",
             "run again; the call may have been charged and counts in full towards the budget",
@@ -188,7 +200,8 @@ def status_error(server: Server, error: Any) -> Exception:
     place = f"{server.model}: {server.shown} answered HTTP {status}: {said}"
     if status == 413 or (status in (400, 422) and (code == "context_length_exceeded" or OVERFLOW.search(said))):
         return Overflow(place)
-    if status == 402 or (status in (400, 403, 429) and QUOTA.search(f"{code} {getattr(error, 'type', '')} {said}")):
+    kind = f"{code} {getattr(error, 'type', '')} {said}"
+    if status == 402 or (status in (400, 403, 429) and _quota_gone(kind, retry_after(error.response.headers))):
         return ModelUnavailable(place, "the account has no credit or quota left: add some, or use another model")
     if status in (401, 403):
         return ModelUnavailable(place, f"check the key in {server.key_variable} and what it may use")
