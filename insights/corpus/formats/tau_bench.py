@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from insights.corpus.formats import reader
+from insights.corpus.formats import agentrx, reader
 from insights.corpus.formats.openai_chat import add_messages
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
@@ -68,4 +68,8 @@ def _trace(source: Source, run: dict[str, Any], record: Record) -> Trace:
         t.end_reason, t.native_end_reason = "limit_steps", "no reward_info: cut off before grading"
     elif any("###STOP###" in (s.text or "") for s in t.steps[-3:]):
         t.end_reason, t.native_end_reason = "completed", "###STOP###"
+    elif graded is not None and t.calls:
+        t.end_reason, t.native_end_reason = "completed", f"after {t.calls[-1].name}"
+    if isinstance(trial, int):
+        agentrx.annotate(t, source, trial)
     return t

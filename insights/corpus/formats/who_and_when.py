@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from insights.corpus.formats import Confidence, reader
+from insights.corpus.formats import Confidence, agentrx, reader
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -75,9 +75,12 @@ def read(source: Source) -> Iterator[Trace]:
 
 @reader("magentic_one", title="Magentic-One logs", rank=45, detect=_detect_log)
 def read_log(source: Source) -> Iterator[Trace]:
-    t = Trace("magentic_one", source.stem, task_id=source.stem)
+    folder = PurePosixPath(source.name).parent.name
+    native = f"{folder}/{source.stem}" if folder else source.stem
+    t = Trace("magentic_one", native, task_id=source.stem, dataset=folder or None)
     add_history(t, [r.value for r in source.records()])
     t.slice("system", "magentic_one", "id")
+    agentrx.annotate(t, source, source.stem)
     yield t
 
 
