@@ -140,7 +140,7 @@ def _refund(outcomes: bool) -> Finding:
             "Cochran-Mantel-Haenszel by task",
             10,
             True,
-        ),  # fmt: skip
+        ),
         terminal=4 if outcomes else None,
         recovered=5 if outcomes else None,
         citations=(
