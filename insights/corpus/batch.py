@@ -20,6 +20,7 @@ JSON_COLUMNS = {t: {c for c, kind in columns.items() if kind == "JSON"} for t, c
 _step = attrgetter(*list(TABLES["steps"])[1:])
 _call = attrgetter(*list(TABLES["tool_calls"])[1:])
 _trace = attrgetter(*TABLES["traces"])
+_signal = attrgetter(*list(TABLES["signals"])[1:])
 
 
 class Batch:
@@ -61,7 +62,7 @@ def _tables(held: list[tuple[Trace, Sequence[Any]]]) -> Batch:
         "steps": [(t.trace_id, *_step(s)) for t, _ in held for s in t.steps],
         "tool_calls": [(t.trace_id, *_call(c)) for t, _ in held for c in t.calls],
         "slices": [(t.trace_id, name, *value) for t, _ in held for name, value in t.slices.items()],
-        "signals": [(t.trace_id, *signal) for t, signals in held for signal in signals],
+        "signals": [(t.trace_id, *_signal(signal)) for t, signals in held for signal in signals],
         "ingest_issues": [issue_row(t.source_id, i) for t, _ in held for i in t.issues],
     }
     for table, of in (

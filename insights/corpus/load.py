@@ -109,20 +109,19 @@ def _fill(
                     f"none of the {len(sources)} files named holds a trace that can be read: {_reasons(summary)}",
                     "see `insights ingest --help` for --format and --map",
                 )
-            fingerprint = store.finish(__version__)
+            store.finish(__version__)
             summary.issues = store.issues()
             summary.totals = store.totals()
     except duckdb.Error as error:
         raise CorpusError(
             f"{folder} cannot be written: {str(error).splitlines()[0]}", "free space or choose another -o"
         ) from error
-    from primitives import index
-
-    index.build(folder, fresh, fingerprint)
     (folder / "labels").mkdir(exist_ok=True)
     (folder / "runs").mkdir(exist_ok=True)
     fresh.replace(current)
-    index.prune(folder, fingerprint)
+    from primitives.index import build
+
+    build(folder)
 
 
 def _read(

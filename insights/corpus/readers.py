@@ -45,7 +45,7 @@ def read_all(sources: list[Source], *, format: str | None = None, jobs: int | No
 
 def read_one(source: Source, format: str | None = None) -> Iterator[Batch | Done]:
     """The batches of one source, then its Done. A reader that fails costs the rest of its file, never the run."""
-    from primitives.detectors import signals_of
+    from primitives.detectors import scan_trace
 
     row = _source_row(source)
     done = Done(row)
@@ -57,7 +57,7 @@ def read_one(source: Source, format: str | None = None) -> Iterator[Batch | Done
             chosen.version,
         )
         try:
-            for batch in batches(chosen.read(source), source.source_id, signals_of):
+            for batch in batches(chosen.read(source), source.source_id, scan_trace):
                 done.n_traces += len(batch.heads)
                 yield batch
         except (

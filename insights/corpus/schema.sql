@@ -142,6 +142,16 @@ CREATE TABLE signals (            -- what detectors saw; written at ingest and b
   n INTEGER,                      -- how often the pattern repeated
   detail VARCHAR);                -- one line for a reader, at most 300 characters
 
+CREATE TABLE deviations (         -- where a run departs from its reference (table expected); worked out at ingest
+  trace_id VARCHAR NOT NULL, seq INTEGER,            -- NULL where the deviation is that something did not happen
+  kind VARCHAR NOT NULL,          -- missing action | wrong argument | unneeded action | out of order | missing output | wrong answer | test broken | test still fails | assertion not met
+  name VARCHAR, argument VARCHAR, -- tool and argument, or test
+  expected VARCHAR, actual VARCHAR);  -- at most 200 characters each
+
+CREATE TABLE actions (            -- what happened as a line of tokens; worked out at ingest
+  trace_id VARCHAR NOT NULL, seq INTEGER NOT NULL, i INTEGER,   -- in the order seq, i
+  token VARCHAR NOT NULL);        -- tool | tool:program | tool!err | tool!empty | user:tool | USER | FINAL
+
 -- `labels` is a view over labels/*.parquet beside this file: what models or people said of traces, and saved cohorts.
 -- labels(trace_id VARCHAR, seq INTEGER, name VARCHAR, value VARCHAR, quote VARCHAR, explanation VARCHAR,
 --        kind VARCHAR /* judged | gold | human | cohort */, model VARCHAR, prompt_hash VARCHAR, run_id VARCHAR, created_at TIMESTAMPTZ)

@@ -117,6 +117,7 @@ class Store:
     def finish(self, version: str) -> str:
         """Work out what needs the whole corpus; returns the corpus's fingerprint."""
         from insights.corpus.slices import unfold
+        from primitives.derived import derive
 
         if self.repeated:
             self._insert("ingest_issues", to_arrow("ingest_issues", self.repeated))
@@ -127,6 +128,7 @@ class Store:
             "FROM traces WHERE n_steps > 1 GROUP BY fingerprint HAVING count(*) > 1"
         )
         unfold(self.con)
+        derive(self.con)
         row = self.con.execute(
             "SELECT sha1(string_agg(concat_ws('|', trace_id, fingerprint, success, score), chr(10) ORDER BY trace_id)) FROM traces"
         ).fetchone()
