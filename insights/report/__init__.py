@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from insights.records import Report
 from insights.report.findings_json import load, to_json, trace_ids_file, write_ids
+from insights.report.terminal import head
 
 if TYPE_CHECKING:
     from primitives.corpus import Corpus
 
-__all__ = ["check", "load", "write"]
+__all__ = ["check", "head", "load", "write"]
 
 
 def write(report: Report, run_dir: Path, *, corpus: Corpus, cells: Sequence[Any] = ()) -> None:
@@ -40,7 +41,7 @@ def write(report: Report, run_dir: Path, *, corpus: Corpus, cells: Sequence[Any]
 
 
 def check(report: Report) -> None:
-    """Raise ValueError when the partition does not sum to the failures or a finding's ids are not its k."""
+    """Raise ValueError when the partition does not sum to the failures, or a cause names no finding or miscounts."""
     failed = report.corpus.get("n_failed") or 0
     total = sum(cause.n for cause in report.partition)
     if report.partition and total != failed:
