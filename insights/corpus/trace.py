@@ -288,7 +288,8 @@ class Trace:
         if stamps and self.ended_at is None:
             self.ended_at = max(stamps)
         if self.duration_s is None and self.started_at is not None and self.ended_at is not None:
-            self.duration_s = (self.ended_at - self.started_at).total_seconds()
+            span = (self.ended_at - self.started_at).total_seconds()
+            self.duration_s = span if span >= 0 else None
         self.time_basis = self.time_basis or ("tz" if self.started_at else "none")
 
     def _total(self) -> None:

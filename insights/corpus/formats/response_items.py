@@ -44,7 +44,7 @@ HOSTED = {  # calls that the provider runs and answers inside the same item: key
     "mcp_list_tools": ("server_label", "tools"),
     "computer_call": ("action", None),
 }
-EXIT_CODE = re.compile(r"(?:^|\n)\s*(?:Process exited with code|Exit code:?|exit code:?)\s*(-?\d{1,9})\b")
+EXIT_CODE = re.compile(r"(?:^|\n)\s*(?:Process exited with code|Exit code:?|exit code:?)\s*(-?\d{1,9})\b", re.I)
 ABORTED = re.compile(r"\s*(?:aborted by user|Wall time: [\d.]+ seconds\s*\n\s*aborted by user)", re.I)
 REJECTED = re.compile(
     r"\s*(?:exec command |patch |command |tool call |request )?(?:was )?(?:rejected|denied|declined) by (?:the )?(?:user|guardian|policy)|"
@@ -211,7 +211,8 @@ class Items:
         call = self.trace.calls[-1]
         failed = value.get("status") == "failed" or bool(value.get("error"))
         status, basis = "error" if failed else "ok", "flag" if failed else None
-        call.status, call.error_basis = status, basis
+        call.status = status
+        call.error_basis = basis
         out = value.get("error") or (value.get(answer) if answer else None)
         if out is not None:
             self.result(flatten(out)[0] or _dump(out), own, name, status, basis)
