@@ -20,6 +20,7 @@ from insights.records import (
     Report,
     TestedHypothesis,
 )
+from insights.report import outline
 
 SCHEMA_VERSION = 1
 FILE_NAME = "findings.json"
@@ -45,7 +46,7 @@ def read_ids(text: str) -> tuple[str, ...]:
 
 def to_json(report: Report) -> dict[str, Any]:
     """The report as findings.json holds it; trace ids of findings are in their own files."""
-    unexplained = [i for cause in report.partition if cause.finding_id is None for i in cause.trace_ids]
+    unexplained = outline.unexplained(report)
     failed = sum(cause.n for cause in report.partition)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -58,8 +59,8 @@ def to_json(report: Report) -> dict[str, Any]:
         "cost": report.cost,
         "coverage": {
             "failed": failed,
-            "explained": failed - sum(cause.n for cause in report.partition if cause.finding_id is None),
-            "unexplained_trace_ids": unexplained,
+            "explained": failed - len(unexplained),
+            "unexplained_trace_ids": list(unexplained),
         },
         "partition": [asdict(cause) for cause in report.partition],
         "not_analysed": report.not_analysed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jinja2
@@ -14,6 +15,7 @@ from insights.report.escape import SIMPLE_CODE, shortened, visible
 from insights.report.findings_json import trace_ids_file
 
 QUOTE_CHARS = 1000  # of a quotation on the page; findings.json holds it whole
+BRACKETED_ID = re.compile(r"\[([A-Za-z0-9.-]{1,40})\]")
 BAR = (180, 16)  # width and height of an interval bar in pixels
 
 
@@ -27,7 +29,13 @@ def render(report: Report, around: dict[tuple[str, int], list[ShownStep]]) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(prose=_prose, quotation=lambda text: shortened(text, QUOTE_CHARS), marked=_marked)
+    known = {f.id for f in report.findings}
+    environment.filters.update(
+        prose=_prose,
+        linked=lambda text: _linked(text, known),
+        quotation=lambda text: shortened(text, QUOTE_CHARS),
+        marked=_marked,
+    )
     return environment.get_template("report.html.j2").render(
         report=report,
         around=around,
@@ -47,6 +55,13 @@ def _prose(text: str) -> Markup:
         out += escape(visible(text[end : match.start()])) + Markup("<code>{}</code>").format(visible(match[1]))
         end = match.end()
     return out + escape(visible(text[end:]))
+
+
+def _linked(text: str, known: set[str]) -> Markup:
+    """Prose in which the id of a finding in brackets leads to it."""
+    return Markup(
+        BRACKETED_ID.sub(lambda m: f'[<a href="#{m[1].lower()}">{m[1]}</a>]' if m[1] in known else m[0], _prose(text))
+    )
 
 
 def _marked(step: ShownStep, quote: str) -> Markup:
@@ -75,6 +90,6 @@ def _shades(report: Report) -> list[dict[str, Any]]:
     failed = sum(cause.n for cause in report.partition)
     shades = []
     for i, cause in enumerate(report.partition):
-        name = "unexplained" if cause.finding_id is None else f"{cause.actor.replace('_', '-')} shade{i % 3}"
+        name = "unexplained" if outline.unexplained_cause(cause) else f"{cause.actor.replace('_', '-')} shade{i % 3}"
         shades.append({"width": 100 * words.share(cause.n, failed), "css": name, "cause": cause})
     return shades

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jinja2
@@ -12,6 +13,7 @@ from insights.report import escape, outline, rerun, words
 from insights.report.findings_json import SCHEMA_VERSION, trace_ids_file
 
 QUOTE_CHARS = 600  # of a quotation on the page; findings.json holds it whole
+ESCAPED_ID = re.compile(r"\\\[([A-Za-z0-9.-]{1,40})\\\]")
 LONG_PREDICATE = 12  # lines; a longer one is folded
 
 
@@ -29,8 +31,10 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    known = {f.id for f in report.findings}
     environment.filters.update(
         prose=lambda text: Marked(escape.prose(text)),
+        linked=lambda text: _linked(text, known),
         cell=lambda text, limit=None: Marked(escape.cell(str(text), limit)),
         quotation=lambda text: Marked(escape.markdown(text, QUOTE_CHARS)),
         fenced=lambda text, language: Marked(escape.fenced(text, language)),
@@ -50,6 +54,11 @@ def render(report: Report) -> str:
 
 def _escaped(value: Any) -> Any:
     return value if isinstance(value, Marked) else escape.markdown(str(value))
+
+
+def _linked(text: str, known: set[str]) -> Marked:
+    """Prose in which the id of a finding in brackets leads to it."""
+    return Marked(ESCAPED_ID.sub(lambda m: f"[{m[1]}](#{m[1].lower()})" if m[1] in known else m[0], escape.prose(text)))
 
 
 def _code(text: str) -> Marked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from insights.records import Citation, Finding, Report, TestedHypothesis
+from insights.records import Cause, Citation, Finding, Report, TestedHypothesis
 from insights.report import words
 
 LISTED_IDS = 40  # trace ids of unexplained failures; findings.json has all of them
@@ -16,7 +16,7 @@ def by_actor(report: Report) -> list[tuple[str, int]]:
     """(actor in words, failures) of the partition, most first; unexplained failures have no actor."""
     totals: dict[str, int] = {}
     for cause in report.partition:
-        name = "unexplained" if cause.finding_id is None else words.ACTORS.get(cause.actor, cause.actor)
+        name = "unexplained" if unexplained_cause(cause) else words.ACTORS.get(cause.actor, cause.actor)
         totals[name] = totals.get(name, 0) + cause.n
     return sorted(totals.items(), key=lambda item: (item[0] == "unexplained", -item[1]))
 
@@ -37,8 +37,18 @@ def citations(finding: Finding, role: str) -> list[Citation]:
     return [c for c in finding.citations if c.role == role]
 
 
+def unexplained_cause(cause: Cause) -> bool:
+    return cause.finding_id is None and cause.label == "unexplained"
+
+
 def unexplained(report: Report) -> tuple[str, ...]:
-    return tuple(i for cause in report.partition if cause.finding_id is None for i in cause.trace_ids)
+    """Ids of the failed traces that no confirmed finding matches."""
+    return tuple(i for cause in report.partition if unexplained_cause(cause) for i in cause.trace_ids)
+
+
+def classes(finding: Finding) -> list[tuple[str, str]]:
+    """(vocabulary, class) of the finding's taxonomy that a reader is shown; whose doing it is stands elsewhere."""
+    return [(name, finding.taxonomy[name]) for name in ("class", "mast") if finding.taxonomy.get(name)]
 
 
 def items(mapping: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -59,7 +59,8 @@ def _findings(report: Report) -> Iterator[str]:
         difference = ""
         if f.contrast:
             adjusted = "" if f.contrast.adjusted else ", not adjusted"
-            difference = f"; {words.outcome_verb(f.contrast.outcome)} {words.points(f.contrast.risk_difference)} points{adjusted}"
+            c = words.unfavourable(f.contrast)
+            difference = f"; {words.outcome_verb(c.outcome)} {words.points(c.risk_difference)} points{adjusted}"
         yield f"  {number:>2}. {_title(f.title)}  [{f.id}]"
         yield (
             f"      {words.bar(p)}  {p.k:,} of {p.n:,} ({words.percent(p.low)} to {words.percent(p.high)})"

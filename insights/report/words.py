@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from insights.records import Contrast, Finding, Prevalence, Report
+from dataclasses import replace
+
+from insights.records import Contrast, Count, Finding, Prevalence, Report
 
 BAR_WIDTH = 24  # characters of a text bar between 0 and 100 %
 ACTORS = {
@@ -11,8 +13,6 @@ ACTORS = {
     "environment": "the environment",
     "grader": "the grader",
 }
-BAD_OUTCOMES = {"failure", "failed", "fail", "not success"}
-GOOD_OUTCOMES = {"success", "passed", "pass", "succeeded"}
 
 
 def percent(share: float) -> str:
@@ -64,23 +64,35 @@ def adjustment(c: Contrast) -> str:
 
 def contrast(c: Contrast) -> str:
     """`Where it happens 18 of 20 fail (90 %), where it does not 98 of 180 (54 %); difference +35 points …`."""
-    verb = outcome_verb(c.outcome)
+    c = unfavourable(c)
     q = "" if c.q is None else f", q {small(c.q)}"
     p = "" if c.p is None else f", p {small(c.p)}"
     return (
-        f"Where it happens {c.with_.k:,} of {c.with_.n:,} {verb} ({percent(share(c.with_.k, c.with_.n))}), "
+        f"Where it happens {c.with_.k:,} of {c.with_.n:,} {outcome_verb(c.outcome)} ({percent(share(c.with_.k, c.with_.n))}), "
         f"where it does not {c.without.k:,} of {c.without.n:,} ({percent(share(c.without.k, c.without.n))}); "
         f"difference {points(c.risk_difference)} points (95 % interval {points(c.low)} to {points(c.high)}{p}{q}), "
         f"{adjustment(c)}"
     )
 
 
+def unfavourable(c: Contrast) -> Contrast:
+    """The contrast told as failures: one measured on success is turned round, so that more is worse everywhere."""
+    if c.outcome != "success":
+        return c
+    return replace(
+        c,
+        outcome="failure",
+        with_=Count(c.with_.n - c.with_.k, c.with_.n),
+        without=Count(c.without.n - c.without.k, c.without.n),
+        risk_difference=-c.risk_difference,
+        low=-c.high,
+        high=-c.low,
+        odds_ratio=1 / c.odds_ratio if c.odds_ratio else None,
+    )
+
+
 def outcome_verb(outcome: str) -> str:
-    if outcome.lower() in BAD_OUTCOMES:
-        return "fail"
-    if outcome.lower() in GOOD_OUTCOMES:
-        return "pass"
-    return f"have {outcome.replace('_', ' ')}"
+    return "fail" if outcome == "failure" else f"have {outcome.replace('_', ' ')}"
 
 
 def small(p: float) -> str:
@@ -102,10 +114,12 @@ def labelled(report: Report) -> bool:
 
 
 def corpus_line(report: Report) -> str:
-    """`200 traces: 84 pass, 116 fail`, or without outcomes `200 traces, none with an outcome`."""
+    """`200 traces of 50 tasks: 84 pass, 116 fail`, or without outcomes `200 traces, none with an outcome`."""
     c = report.corpus
-    n = c.get("n_traces") or 0
+    n, tasks = c.get("n_traces") or 0, c.get("n_tasks") or 0
     head = f"{n:,} {plural(n, 'trace', 'traces')}"
+    if 0 < tasks < n:
+        head += f" of {tasks:,} {plural(tasks, 'task', 'tasks')}"
     if not labelled(report):
         return f"{head}, none with an outcome"
     unlabelled = c.get("n_unlabelled") or 0

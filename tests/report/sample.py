@@ -86,7 +86,7 @@ def make_report(path: str = "desk.corpus", *, outcomes: bool = True) -> Report:
         question="Why do runs fail?",
         intent="Read as a question about failure, because it asks `why` and `fail`.",
         answer=(
-            "Half of the 16 failures come from refusing refunds that `refund_policy` permits.",
+            "Half of the 16 failures come from refusing refunds that `refund_policy` permits [F1].",
             f"3 more are the environment's: {HOSTILE[:40]}",
         ),
         corpus={
@@ -128,13 +128,13 @@ def _refund(outcomes: bool) -> Finding:
         predicate=Predicate("SELECT trace_id, seq, text AS quote FROM steps WHERE is_error"),
         prevalence=Prevalence(10, 40, 0, 0.142, 0.402, "Wilson"),
         contrast=Contrast(
-            "failed" if outcomes else "user_corrections",
-            Count(4, 9),
-            Count(12, 27),
-            0.31,
-            0.05,
-            0.52,
-            3.4,
+            "success" if outcomes else "user_corrections",
+            Count(3, 9),
+            Count(17, 27),
+            -0.31,
+            -0.52,
+            -0.05,
+            0.29,
             0.004,
             0.02,
             "Cochran-Mantel-Haenszel by task",
@@ -173,7 +173,7 @@ def _hostile(outcomes: bool) -> Finding:
         ),
         prevalence=Prevalence(3, 16, 2, 0.04, 0.456, "Clopper-Pearson"),
         contrast=Contrast(
-            "failed", Count(3, 3), Count(13, 33), 0.6, -0.1, 0.8, None, 0.3, None, "Fisher exact", 1, False
+            "success", Count(0, 3), Count(20, 33), -0.6, -0.8, 0.1, None, 0.3, None, "Fisher exact", 1, False
         )
         if outcomes
         else None,
