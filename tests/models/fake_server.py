@@ -18,6 +18,20 @@ Step = dict[str, Any]
 USAGE = {"in": 100, "cached": 0, "written": 0, "out": 20}
 
 
+def replay(recording: list[dict[str, Any]]) -> Callable[[int, dict[str, Any]], Step]:
+    """A script that answers recorded bodies, and refuses loudly what was not recorded.
+
+    A recording is a list of {"path", "body", "reply"}: what was sent, and the step that answered it.
+    """
+    replies = {json.dumps(exchange["body"], sort_keys=True): exchange["reply"] for exchange in recording}
+
+    def answer(number: int, body: dict[str, Any]) -> Step:
+        step = replies.get(json.dumps(body, sort_keys=True))
+        return step or {"status": 400, "message": f"request {number} is not in the recording"}
+
+    return answer
+
+
 class FakeServer:
     def __init__(self, script: list[Step] | Callable[[int, dict[str, Any]], Step]) -> None:
         self.script = script
@@ -49,9 +63,8 @@ class FakeServer:
             self.bodies.append(body)
             self.headers.append(headers)
             number = len(self.bodies)
-        if callable(self.script):
-            return self.script(number, body)
-        return self.script[min(number, len(self.script)) - 1]
+        chosen = self.script(number, body) if callable(self.script) else self.script[min(number, len(self.script)) - 1]
+        return {"number": number, **chosen}
 
     def count(self) -> None:
         with self._lock:
@@ -113,7 +126,9 @@ def anthropic(body: dict[str, Any], step: Step) -> dict[str, Any]:
     if step.get("text"):
         content.append({"type": "text", "text": step["text"]})
     for i, call in enumerate(step.get("tool_calls", ())):
-        content.append({"type": "tool_use", "id": f"toolu_{i}", "name": call["name"], "input": call["arguments"]})
+        content.append(
+            {"type": "tool_use", "id": f"toolu_{step['number']}_{i}", "name": call["name"], "input": call["arguments"]}
+        )
     stops = {"length": "max_tokens", "refusal": "refusal", "overflow": "model_context_window_exceeded"}
     stop = stops.get(step.get("stop", ""), "tool_use" if step.get("tool_calls") else "end_turn")
     used = _usage(step)
@@ -155,7 +170,7 @@ def responses(body: dict[str, Any], step: Step) -> dict[str, Any]:
         output.append({"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [part]})
     for i, call in enumerate(step.get("tool_calls", ())):
         output.append(
-            {"type": "function_call", "id": f"fc_{i}", "call_id": f"call_{i}", "name": call["name"],
+            {"type": "function_call", "id": f"fc_{i}", "call_id": f"call_{step['number']}_{i}", "name": call["name"],
              "arguments": _arguments(call), "status": "completed"}
         )  # fmt: skip
     used, cut = _usage(step), step.get("stop") == "length"
@@ -174,7 +189,11 @@ def responses(body: dict[str, Any], step: Step) -> dict[str, Any]:
 def chat(body: dict[str, Any], step: Step) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": step.get("text")}
     calls = [
-        {"id": f"call_{i}", "type": "function", "function": {"name": call["name"], "arguments": _arguments(call)}}
+        {
+            "id": f"call_{step['number']}_{i}",
+            "type": "function",
+            "function": {"name": call["name"], "arguments": _arguments(call)},
+        }
         for i, call in enumerate(step.get("tool_calls", ()))
     ]
     if calls:
