@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from primitives.corpus import Corpus
-    from primitives.stats.strata import Cells
+    from primitives.stats.strata import Cells, Floats, Strata
 
 COLUMNS = (
     "key", "with_k", "with_n", "without_k", "without_n", "risk_difference", "low", "high", "risk_difference_unadjusted",
@@ -45,7 +45,7 @@ def contrast(
         return _nothing_holds(plan)
     row = table(cells, keys, plan).iloc[0].to_dict()
     row["p_heterogeneity"] = float(heterogeneity(cells, plan.strata)[0])
-    for unwanted in ("key", "q"):
+    for unwanted in ("key", "q", "least_p"):
         row.pop(unwanted)
     return {name: _plain(value) for name, value in row.items()}
 
@@ -96,53 +96,53 @@ def cells_of(corpus: Corpus, presence: str, *, min_support: int = 1, n: int | No
 
 
 def table(cells: Cells, keys: list[Any], plan: Design) -> pd.DataFrame:
-    """The columns of `contrasts` from counted cells."""
+    """The columns of `contrasts` from counted cells of the design."""
+    import numpy as np
+
+    everywhere = np.ones(cells.n_keys)
+    return tested(cells, keys, plan.strata, everywhere * plan.n, everywhere * plan.n_y, plan.by, plan.adjusted_for)
+
+
+def tested(
+    cells: Cells, keys: list[Any], strata: Strata, n: Floats, n_y: Floats, by: str | None, adjusted_for: str
+) -> pd.DataFrame:
+    """The columns of `contrasts`, where each key may have a population of its own: n traces, n_y with the outcome."""
     import numpy as np
     import pandas as pd
 
     from primitives.stats.strata import association, fisher, haldane, odds_ratio, risk_difference
 
     with_n, with_k = cells.sum(cells.m), cells.sum(cells.a)
-    without_n, without_k = plan.n - with_n, plan.n_y - with_k
-    crude, crude_low, crude_high = newcombe(with_k, with_n, without_k, without_n)
-    p_crude, least_p = fisher(with_k, with_n, plan.n_y, plan.n)
-    ratio = haldane(with_k, with_n, plan.n_y, plan.n)
-    value, low, high, p = crude, crude_low, crude_high, p_crude
+    without_n, without_k = n - with_n, n_y - with_k
+    crude = newcombe(with_k, with_n, without_k, without_n)
+    p_crude, least_p = fisher(with_k, with_n, n_y, n)
+    ratio = haldane(with_k, with_n, n_y, n)
+    shown, p = crude, p_crude
     adjusted = np.zeros(len(keys), dtype=bool)
     test = np.full(len(keys), "Fisher", dtype=object)
-    strata = np.ones(len(keys), dtype=int)
-    told = np.full(len(keys), plan.adjusted_for, dtype=object)
-    if plan.by is not None:
-        tested, effect = association(cells, plan.strata), risk_difference(cells, plan.strata)
+    informative = np.ones(len(keys), dtype=int)
+    told = np.full(len(keys), adjusted_for, dtype=object)
+    if by is not None:
+        found, effect = association(cells, strata), risk_difference(cells, strata)
         adjusted = ~np.isnan(effect.value)
-        value, low, high = (
-            np.where(adjusted, a, b)
-            for a, b in zip((effect.value, effect.low, effect.high), (crude, crude_low, crude_high), strict=True)
-        )
+        pairs = zip((effect.value, effect.low, effect.high), crude, strict=True)
+        shown = tuple(np.where(adjusted, within, over) for within, over in pairs)  # type: ignore[assignment]
         # A property that is fixed per task cannot be told from the task: no test. One that is fixed per other group can
         # still be tested, unadjusted.
-        fall_back = ~adjusted & (plan.by != "task")
-        p, least_p = np.where(fall_back, p_crude, tested.p), np.where(fall_back, least_p, tested.least_p)
-        test = np.where(tested.exact, "CMH, exact within strata", "CMH").astype(object)
+        fall_back = ~adjusted & (by != "task")
+        p, least_p = np.where(fall_back, p_crude, found.p), np.where(fall_back, least_p, found.least_p)
+        test = np.where(found.exact, "CMH, exact within strata", "CMH").astype(object)
         test[np.isnan(p)] = "none: nowhere do both vary"
         test[fall_back] = "Fisher"
-        strata, told[~adjusted] = tested.strata, f"nothing: it does not vary within {plan.by}; {UNADJUSTED[9:]}"
-        ratio = np.where(adjusted, odds_ratio(cells, plan.strata), ratio)
+        informative, told[~adjusted] = found.strata, f"nothing: it does not vary within {by}; {UNADJUSTED[9:]}"
+        ratio = np.where(adjusted, odds_ratio(cells, strata), ratio)
     tried = testable(least_p)
     q = np.where(np.isnan(p), np.nan, 1.0)
     q[tried] = q_values(p[tried])
-    frame = pd.DataFrame(
-        dict(
-            zip(
-                COLUMNS,
-                (keys, with_k.astype(int), with_n.astype(int), without_k.astype(int), without_n.astype(int), value, low,
-                 high, crude, ratio, p_crude, p, q, test, strata, adjusted, told),
-                strict=True,
-            )
-        )
-    )  # fmt: skip
-    frame["least_p"] = least_p
-    frame.attrs.update(tried=len(keys), testable=int(tried.sum()), adjusted_for=plan.adjusted_for)
+    counts = (x.astype(int) for x in (with_k, with_n, without_k, without_n))
+    columns = (keys, *counts, *shown, crude[0], ratio, p_crude, p, q, test, informative, adjusted, told, least_p)
+    frame = pd.DataFrame(dict(zip((*COLUMNS, "least_p"), columns, strict=True)))
+    frame.attrs.update(tried=len(keys), testable=int(tried.sum()), adjusted_for=adjusted_for)
     return frame
 
 

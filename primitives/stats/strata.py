@@ -148,30 +148,28 @@ def _hypergeometric(margins: NDArray[np.float64], width: int) -> Floats:
     return np.where(inside, np.exp(choose(y, x) + choose(n - y, m - x) - choose(n, m)), 0.0)
 
 
-def fisher(a: Floats, m: Floats, y: float, n: float) -> tuple[Floats, Floats]:
-    """Fisher's two-sided p, and the least its margins allow, of many tables over the same n traces, y with the outcome.
+def fisher(a: Floats, m: Floats, y: Floats, n: Floats) -> tuple[Floats, Floats]:
+    """Fisher's two-sided p, and the least its margins allow, of many unstratified tables, one per element.
 
     Chi-square (no correction) over more than 5,000 traces where every expected count is 20 or more.
     """
     from scipy.stats import chi2
 
-    strata = Strata(np.array([n], float), np.array([y], float))
     keys = np.arange(len(m))
-    cells = Cells(len(m), keys, np.zeros(len(m), dtype=np.int64), np.asarray(m, float), np.asarray(a, float))
-    usable = (cells.m > 0) & (cells.m < n) & (0 < y < n)
+    cells = Cells(len(m), keys, keys, np.asarray(m, float), np.asarray(a, float))
+    usable = (cells.m > 0) & (cells.m < n) & (y > 0) & (y < n)
     p, least_p = np.full(len(m), np.nan), np.full(len(m), np.nan)
-    smallest = np.minimum(cells.m, n - cells.m) * min(y, n - y) / max(n, 1)
+    smallest = np.minimum(cells.m, n - cells.m) * np.minimum(y, n - y) / np.maximum(n, 1)
     big = usable & (smallest >= 20) & (n > FISHER_UP_TO)
     if big.any():
-        expected = cells.m[big] * y / n
-        p[big] = chi2.sf((cells.a[big] - expected) ** 2 * n**3 / (cells.m[big] * (n - cells.m[big]) * y * (n - y)), 1)
+        m_, n_, y_ = cells.m[big], n[big], y[big]
+        p[big] = chi2.sf((cells.a[big] - m_ * y_ / n_) ** 2 * n_**3 / (m_ * (n_ - m_) * y_ * (n_ - y_)), 1)
         least_p[big] = 0.0
     few = usable & ~big
     if few.any():
         used = cells.only(few)
-        size, outcome = strata.n[used.stratum], strata.y[used.stratum]
-        least, most = np.maximum(0, used.m - (size - outcome)), np.minimum(used.m, outcome)
-        exact_p, exact_least = _exact(used, size, outcome, least, most)
+        least, most = np.maximum(0, used.m - (n[few] - y[few])), np.minimum(used.m, y[few])
+        exact_p, exact_least = _exact(used, n[few], y[few], least, most)
         p[few], least_p[few] = exact_p[few], exact_least[few]
     return p, least_p
 
@@ -260,6 +258,6 @@ def heterogeneity(cells: Cells, strata: Strata) -> Floats:
     return np.where((count > 1) & ~np.isnan(pooled), chi2.sf(statistic, np.maximum(count - 1, 1)), np.nan)
 
 
-def haldane(a: Floats, m: Floats, y: float, n: float) -> Floats:
+def haldane(a: Floats, m: Floats, y: Floats, n: Floats) -> Floats:
     """Unstratified odds ratio with one half added to each cell."""
     return (a + 0.5) * (n - y - m + a + 0.5) / ((m - a + 0.5) * (y - a + 0.5))
