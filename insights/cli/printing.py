@@ -1,6 +1,7 @@
 """Data on stdout: tables for reading, and JSON, CSV and Markdown for programs and documents.
 
-What a trace holds is hostile: control and bidirectional characters never reach a terminal as they are.
+What a trace holds is hostile: for reading it goes through `safe`, so that no control or hidden character reaches a
+terminal; JSON escapes control characters itself, CSV is the text as it is.
 """
 
 from __future__ import annotations
@@ -10,20 +11,14 @@ import datetime
 import decimal
 import json
 import math
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from insights.report.escape import cell as markdown_cell
+from insights.report.escape import visible as safe
+
 CELL_CHARS = 200  # of one cell of a table for reading; json and csv give the whole text
-UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def safe(text: str) -> str:
-    """The text with escape sequences and bidirectional controls made visible; newlines and tabs stay."""
-    return UNPRINTABLE.sub(
-        lambda match: f"\\x{ord(match[0]):02x}" if ord(match[0]) < 256 else f"\\u{ord(match[0]):04x}", text
-    )
 
 
 def say(text: str) -> None:
@@ -66,10 +61,10 @@ def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], style: str) 
         writer.writerow(columns)
         writer.writerows([_cell(v) for v in row] for row in rows)
     elif style == "md":
-        print("| " + " | ".join(_markdown(c) for c in columns) + " |")
+        print("| " + " | ".join(markdown_cell(c) for c in columns) + " |")
         print("|" + " --- |" * len(columns))
         for row in rows:
-            print("| " + " | ".join(_markdown(_cell(v)) for v in row) + " |")
+            print("| " + " | ".join(markdown_cell(_cell(v)) for v in row) + " |")
     else:
         _print_table(columns, rows)
 
@@ -104,12 +99,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
-
-
-def _markdown(text: str) -> str:
-    """Text as one cell of a Markdown table: nothing in it is markup."""
-    flat = " ".join(safe(text).split())
-    return re.sub(r"([\\`*_{}\[\]<>|#!~&])", r"\\\1", flat)
 
 
 def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
