@@ -156,7 +156,8 @@ def _chat(t: Trace, text: str) -> None:
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
     """(kind, text) of runs of lines of one speaker: start, user, quoted (aider itself), assistant."""
-    kind, lines, fenced = "", [], False
+    kind, fenced = "", False
+    lines: list[str] = []
     for line in text.split("\n"):
         now = _kind(line, fenced and kind == "assistant")
         if now is None:  # a blank line belongs to whoever speaks

@@ -44,6 +44,7 @@ MODES = {  # the fourteen of the published taxonomy, for records that give numbe
 }
 NUMBERED = re.compile(r"(\d+\.\d+)\s+(.+)")
 SPLITS = (  # (where a new record begins, where its speaker stands)
+    (re.compile(r"^(?=[\w-]+ - [A-Z]+ - )", re.M), re.compile(r"^[\w-]+ - [A-Z]+ - (\w[\w -]*?)(?:'s Response: |->)")),
     (
         re.compile(r"^(?=\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [A-Z]+\] )", re.M),
         re.compile(r"^\[[^\]]*\] ([A-Z][\w ]{1,40}): \*\*"),
@@ -62,7 +63,6 @@ SPLITS = (  # (where a new record begins, where its speaker stands)
         re.compile(r"^(?:Response|Reply) from (\w+ Agent)|^(Code Execution) Output", re.M),
     ),
 )
-LOGGED = re.compile(r"(?:^[\w-]+ - [A-Z]+ - )?(?:(\w[\w -]*?)'s Response: )?", re.S)
 
 
 def _detect(head: Head) -> Confidence | None:
@@ -109,6 +109,8 @@ def _log(t: Trace, raw: Any, pointer: str) -> None:
     if isinstance(parsed, dict):
         _header(t, parsed)
         parsed = parsed.get("trajectory", parsed.get("content"))
+    if isinstance(parsed, list) and all(isinstance(line, str) for line in parsed):
+        parsed = "\n".join(parsed)
     if isinstance(parsed, list):
         for i, item in enumerate(parsed):
             _item(t, item, f"{pointer}/trajectory/{i}")
@@ -136,7 +138,7 @@ def _header(t: Trace, parsed: Mapping[str, Any]) -> None:
 
 
 def _item(t: Trace, item: Any, where: str) -> None:
-    """A message with lines of text, or one line of a log."""
+    """A message, its text perhaps cut into lines."""
     if isinstance(item, Mapping):
         content = item.get("content")
         text = "\n".join(map(str, content)) if isinstance(content, list) else content
@@ -150,11 +152,7 @@ def _item(t: Trace, item: Any, where: str) -> None:
             src_pointer=where,
         )
         return
-    text = str(item)
-    said = LOGGED.match(text)
-    t.step("assistant", text, agent=said[1] if said else None, origin="model" if said and said[1] else "harness")
-    t.steps[-1].kind = "message" if said and said[1] else "log"
-    t.steps[-1].src_pointer = where
+    t.step("environment", item, kind="log", origin="harness", src_pointer=where)
 
 
 def _split(t: Trace, text: str, pointer: str) -> None:
