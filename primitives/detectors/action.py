@@ -15,6 +15,7 @@ RUN = 8  # executes code or a build
 SHELL = 16  # a shell, an interpreter: what it does is in its arguments
 THINK = 32  # no effect, no observation
 FINISH = 64  # hands in the answer
+PLAN = 128  # keeps the agent's own list of things to do
 
 COMMAND_CHARS = 2_000
 
@@ -70,6 +71,8 @@ def of_name(name: str) -> int:
         return WRITE | EDIT
     if short in ("pytest", "run_tests", "runtests", "test", "unittest"):
         return TEST | RUN
+    if any(word in short for word in ("todo", "plan", "task")):
+        return PLAN | (WRITE if is_mutating(name) and "todo" not in short else READ)
     return WRITE if is_mutating(name) else READ
 
 

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from primitives.detectors.action import EDIT, FINISH, SHELL
+from primitives.detectors.action import EDIT, FINISH, PLAN, SHELL
 from primitives.detectors.event import Event, line
 from primitives.detectors.registry import declare
 from primitives.detectors.run import Family, Run
-from primitives.detectors.wording import Answer
+from primitives.detectors.wording import Answer, correction, plain
 
 INTERRUPT = declare("dialogue", "user_interrupt", "low", "the person stops the agent in the middle of its work")
 CORRECTION = declare(
@@ -35,39 +35,11 @@ ABANDONED = declare(
     "dialogue", "abandoned_subtask", "low", "the run ends with items of the agent's own to-do list still open"
 )
 
+ASKED = 8  # messages of the user that a new one is compared with
 READ_CHARS = 1_200  # of a user's message
 CONFIRMING = re.compile(
     r"\b(?:yes|yep|yeah|confirm|confirmed|proceed|go ahead|sure|please do|that works|sounds good|ok|okay|correct|book it|do it)\b"
 )
-_CORRECTING = re.compile(
-    r"\b(?:that|this|it)(?:'s|’s| is| was)(?: just| still| simply)? (?:not (?:what|right|correct|it\b)|wrong|incorrect)"
-    r"|\bnot what i (?:asked|wanted|meant|said|requested)|\bi (?:already )?(?:said|told you|asked you|asked for) (?:not|to|that|you)?"
-    r"|\bi (?:didn't|didn’t|did not|never) (?:ask|want|request|say|tell|authori[sz]e|mean)\b"
-    r"|\byou (?:didn't|didn’t|did not|forgot|missed|ignored|misunderstood|broke|shouldn't have|should not have|were not supposed|weren't supposed|were supposed)\b"
-    r"|\bwhy did you\b|\b(?:undo|revert) (?:that|this|it|your|the last|those|these)\b|\bstill (?:not working|doesn't work|does not work|fails|failing|broken|wrong|the same (?:error|problem|issue))"
-    r"|\b(?:it|that|this) (?:doesn't|doesn’t|does not|didn't|did not) work\b|\byou(?:'ve|’ve| have) (?:made a mistake|got it wrong|misread|misunderstood)"
-    r"|^(?:no|nope|wrong|stop)\b[,.! ]+(?:i|that|not|you|don't|do not|this|it)\b"
-)
-_CORRECTING_HINTS = (
-    "not ",
-    "wrong",
-    "incorrect",
-    "i said",
-    "told",
-    "asked",
-    "n't",
-    "n’t",
-    "never",
-    "you ",
-    "why did",
-    "undo",
-    "revert",
-    "still",
-    "no",
-    "stop",
-    "already",
-)
-_WORD = re.compile(r"[a-z0-9_]{3,}")
 _OPEN = {"pending", "in_progress", "in-progress", "not_started", "todo", "open", "active", "in progress"}
 _CLOSED = {"completed", "complete", "done", "deleted", "cancelled", "canceled", "finished", "closed"}
 
@@ -78,9 +50,9 @@ class Dialogue(Family):
     def __init__(self, run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
         super().__init__(run, settings)
         self._alike = settings["repeated_request"]["similarity"]
-        self._words = settings["repeated_request"]["words"]
+        self._least = settings["repeated_request"]["chars"]
         self._turns = settings["write_without_confirmation"]["user_turns"]
-        self._asked: deque[tuple[int, frozenset[str]]] = deque(maxlen=20)
+        self._asked: deque[tuple[int, str, int, int]] = deque(maxlen=ASKED)
         self._unconfirmed_at = self._assumed_at = -1
         self._todo: dict[str, tuple[str, str]] = {}  # item -> its status, its words
         self._todo_seq = -1
@@ -89,19 +61,26 @@ class Dialogue(Family):
         self.emit(INTERRUPT, e.seq, e.seq, 1, line(e.text) or "interrupted")
 
     def on_user(self, e: Event) -> None:
-        low = (e.text or "")[:READ_CHARS].lower()
-        if self.run.user_turns > 1 and any(hint in low for hint in _CORRECTING_HINTS):
-            found = _CORRECTING.search(low)
-            if found and self.run.spoken is not None:
-                self.emit(CORRECTION, e.seq, self.run.spoken.seq, 1, line(low[max(0, found.start() - 60) :]))
-        words = frozenset(_WORD.findall(low))
-        if len(words) < self._words:
-            return
-        for seq, before in self._asked:
-            if len(words & before) >= self._alike * len(words | before):
-                self.emit(REPEATED, e.seq, seq, 2, line(e.text))
-                break
-        self._asked.append((e.seq, words))
+        low = plain((e.text or "")[:READ_CHARS])
+        spoken = self.run.spoken
+        if self.run.user_turns > 1 and spoken is not None:
+            words_of_it = correction(low)
+            if words_of_it:
+                self.emit(CORRECTION, e.seq, spoken.seq, 1, words_of_it)
+        size = len(low)
+        if size >= self._least:
+            self._compare(e, low, size, low.count("e"))
+
+    def _compare(self, e: Event, low: str, size: int, es: int) -> None:
+        """Against the last messages: those of another length, or with another number of e's, cannot be alike."""
+        room = (1 - self._alike) * 1.5
+        for seq, before, its_size, its_es in self._asked:
+            if abs(size - its_size) <= room * size and abs(es - its_es) <= room * es + 2:
+                words, others = set(low.split()), set(before.split())
+                if len(words & others) >= self._alike * len(words | others):
+                    self.emit(REPEATED, e.seq, seq, 2, line(e.text))
+                    break
+        self._asked.append((e.seq, low, size, es))
 
     def on_write(self, e: Event) -> None:
         run = self.run
@@ -115,8 +94,9 @@ class Dialogue(Family):
 
     def _default(self, answer: Answer) -> None:
         self._assumed_at = answer.seq
-        if answer.assumed:
-            self.emit(DEFAULT, answer.seq, answer.seq, 1, answer.assumed)
+        words = answer.assumed()
+        if words:
+            self.emit(DEFAULT, answer.seq, answer.seq, 1, words)
 
     def on_answer(self, e: Event) -> None:
         answer = self.run.answer
@@ -124,9 +104,8 @@ class Dialogue(Family):
             self._default(answer)
 
     def on_call(self, e: Event) -> None:
-        name = (e.name or "").lower()
-        if e.args_text and ("todo" in name or "plan" in name or "task" in name):
-            self._note(name, e)
+        if self.run.flags & PLAN:
+            self._note((e.name or "").lower(), e)
 
     def _note(self, name: str, e: Event) -> None:
         try:

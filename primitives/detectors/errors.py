@@ -98,7 +98,7 @@ class Errors(Family):
 
     def on_answer(self, e: Event) -> None:
         answer = self.run.answer
-        if not self._open or answer is None or answer.trouble:
+        if not self._open or answer is None or answer.trouble():
             return
         for name, (failure, writes) in self._open.items():
             detail = f"{name} failed ({line(failure.text, 100)}) and the answer at {answer.seq} does not say so"

@@ -34,10 +34,10 @@ UNSEEN = declare(
 CUT_CHARS = 300  # of a result, read at each end for the mark of a cut
 KEPT_CHARS = 4_000_000  # of source texts held for one run; beyond, claims are not judged
 TOKENS = 40  # specifics checked in one answer
-_CUT_HINTS = ("truncat", "omitted", "elided", "clipped", "too long", "too large", "more lines", "characters remaining")
+_CUT_HINTS = ("truncat", "omitted", "elided", "clipped", "too l")
 _CUT = re.compile(
-    r"\btruncated\b|\b\d[\d,]* (?:characters|chars|lines|bytes|tokens|more lines)[^.\n]{0,20}(?:omitted|elided|truncated|not shown|remaining)|"
-    r"\b(?:output|response|result|content|file)[^.\n]{0,40}(?:clipped|too (?:long|large))|elided_chars|\b\d+ more lines\b"
+    r"\btruncated\b|\b\d[\d,]* (?:characters|chars|lines|bytes|tokens)[^.\n]{0,20}(?:omitted|elided|not shown)"
+    r"|\b(?:output|response|result|content)[^.\n]{0,40}(?:clipped|too (?:long|large))|elided_chars"
 )
 _READ_ON = (
     "head",
@@ -77,10 +77,11 @@ _NOTHING = frozenset(
         "not found",
     }
 )
-_SPECIFIC = re.compile(
-    r"https?://[^\s)\]}>\"'`*]+|[\w.+-]+@[\w-]+\.[\w.]+\w|\b(?:[\w.-]+/)+[\w-]+\.[A-Za-z]{1,5}\b"
-    r"|#?\b(?=[A-Z\d]*\d)(?=[A-Z\d]*[A-Z])[A-Z\d]{5,}\b|\b[a-z]+(?:_[a-z]+)*_\d{3,}\b|(?<![\d.,$€£])\b\d{6,}\b(?![.,]\d)"
-)
+_CODE = re.compile(r"[A-Z\d][A-Z\d-]{4,}")  # XF7Q2, HAT-136, 4468291
+_NUMBERED = re.compile(r"_\d{3,}")  # mia_li_3668
+_JOINT = re.compile(r"[/@]\w")  # inside of an address, a link, a path
+_PLACED = re.compile(r"https?://\S+|[\w.+-]+@[\w-]+\.[\w.-]*\w|[~.]?/?(?:[\w.-]+/)+[\w-]+\.[A-Za-z]{1,5}")
+_EDGES = " \n\t\r\"'`()[]{}<>|*,;"
 
 
 class Evidence(Family):
@@ -95,7 +96,7 @@ class Evidence(Family):
         self._least = settings["claims_not_in_output"]["items"]
         self._sources: deque[str] = deque()
         self._size = 0
-        self._judged: set[str] = set()
+        self._judged_calls = 0
 
     def _keep(self, text: str | None) -> None:
         if text and self._size <= KEPT_CHARS:
@@ -165,8 +166,8 @@ class Evidence(Family):
         if (
             empty is not None
             and len(answer.text) > 40
-            and not answer.negative
-            and not answer.trouble
+            and not answer.negative()
+            and not answer.trouble()
             and "?" not in answer.text[-200:]
         ):
             self.emit(
@@ -177,14 +178,13 @@ class Evidence(Family):
                 f"{empty.name} returned nothing at {empty.seq} ({line(empty.args_text, 80)}); the answer does not say so",
             )
         self._empty = None
-        if self.run.calls and self._size <= KEPT_CHARS:
+        if self.run.calls > self._judged_calls and self._size <= KEPT_CHARS:
+            self._judged_calls = self.run.calls
             self._unseen(answer.seq, answer.text)
         self._keep(answer.text)
 
     def _unseen(self, seq: int, text: str) -> None:
-        found = dict.fromkeys(t.lstrip("#").rstrip(".,;:") for t in _SPECIFIC.findall(text)[:TOKENS])
-        unseen = [t for t in found if t not in self._judged and not self._is_known(t)]
-        self._judged.update(found)
+        unseen = [t for t in specifics(text)[:TOKENS] if not self._is_known(t)]
         if len(unseen) >= self._least:
             self.emit(UNSEEN, seq, seq, len(unseen), f"named nowhere before: {', '.join(unseen[:8])}")
 
@@ -196,8 +196,42 @@ class Evidence(Family):
         return any(tail in source.lower() for source in self._sources)
 
 
+def specifics(text: str) -> list[str]:
+    """Codes, numbered names, addresses, links and files in a text; no amounts, dates or plain words."""
+    found = []
+    for match in _CODE.finditer(text):
+        token, start, end = match[0], match.start(), match.end()
+        if token.isalpha() or text[end : end + 1].isalnum() or text[end : end + 1] == "_":
+            continue
+        if start and (text[start - 1].isalnum() or text[start - 1] in "_$€£.,:/-"):
+            continue
+        if token.isdigit() and len(token) < 6 or not token.isalnum() and token.replace("-", "").isdigit():
+            continue
+        if token.replace("-", "").isalpha():
+            continue
+        found.append(token.rstrip("-"))
+    for match in _NUMBERED.finditer(text):
+        start = match.start()
+        while start and (text[start - 1].isalnum() or text[start - 1] == "_"):
+            start -= 1
+        found.append(text[start : match.end()])
+    for match in _JOINT.finditer(text) if "/" in text or "@" in text else ():
+        start, end = match.span()
+        while start and text[start - 1] not in _EDGES:
+            start -= 1
+        while end < len(text) and text[end] not in _EDGES:
+            end += 1
+        word = text[start:end].rstrip(".:!?")
+        if len(word) < 200 and _PLACED.fullmatch(word):
+            found.append(word)
+    return list(dict.fromkeys(found))
+
+
 def _is_cut(text: str) -> bool:
     if len(text) < CUT_CHARS:
         return False
     edges = (text[:CUT_CHARS] + text[-CUT_CHARS:]).lower()
-    return any(hint in edges for hint in _CUT_HINTS) and _CUT.search(edges) is not None
+    for hint in _CUT_HINTS:
+        if hint in edges:
+            return _CUT.search(edges) is not None
+    return False

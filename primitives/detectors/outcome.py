@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ AGAINST = declare(
     "outcome",
     "success_against_verdict",
     "high",
-    "the last answer that claims anything claims success, and the verdict is failed",
+    "one of the last answers claims success, and the verdict is failed",
 )
 RED = declare(
     "outcome",
@@ -54,19 +55,22 @@ _RED = re.compile(
     re.M,
 )
 _PLACEHOLDER = re.compile(
-    r"\bTODO\b|\bFIXME\b|NotImplementedError|\b(?:rest of|remaining|existing) (?:the )?(?:code|file|function|implementation|methods?)\b[^\n]{0,20}(?:\.\.\.|here|unchanged|remains)"
+    r"\bTODO\b|\bFIXME\b|NotImplementedError|\b(?:rest of|existing) (?:the )?(?:code|file|function|class|methods?)\b[^\n]{0,20}(?:\.\.\.|here|unchanged|remains)"
     r"|(?:#|//) ?\.\.\. ?(?:\w|$)|\b[Pp]laceholder\b|\b[Ii]mplement (?:this|me|later)\b"
 )
 _PLACEHOLDER_HINTS = (
-    "TODO",
-    "FIXME",
-    "NotImplemented",
-    "rest of",
-    "remaining",
-    "existing",
-    "...",
-    "laceholder",
-    "mplement",
+    *(
+        "TODO",
+        "FIXME",
+        "NotImplemented",
+        "rest of ",
+        "existing code",
+        "# ...",
+        "// ...",
+        "#...",
+        "laceholder",
+        "mplement ",
+    ),
 )
 
 
@@ -75,7 +79,7 @@ class Outcome(Family):
 
     def __init__(self, run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
         super().__init__(run, settings)
-        self._claim: Answer | None = None
+        self._answers: deque[Answer] = deque(maxlen=settings["success_against_verdict"]["answers"])
         self._run_seq = -1  # last call that ran code
         self._red: Event | None = None
         self._placeholder: tuple[int, str] | None = None
@@ -85,10 +89,14 @@ class Outcome(Family):
         self._called = True
         if not self.run.flags & EDIT or not e.args_text:
             return
-        if any(hint in e.args_text for hint in _PLACEHOLDER_HINTS):
-            words = _placeholder(e.args_text)
-            if words:
-                self._placeholder = (e.seq, words)
+        text = e.args_text
+        for hint in _PLACEHOLDER_HINTS:
+            at = text.find(hint)
+            if at >= 0 and _PLACEHOLDER.search(text, max(0, at - 40), at + 80):
+                words = _placeholder(text)
+                if words:
+                    self._placeholder = (e.seq, words)
+                return
 
     def on_result(self, e: Event) -> None:
         flags = self.run.flags
@@ -107,42 +115,33 @@ class Outcome(Family):
             return
         edited = run.edit_seq
         unrun = edited >= 0 and self._run_seq < edited
-        if unrun and answer.hedge:
-            self.emit(
-                HEDGED, answer.seq, edited, 1, f'says "{answer.hedge}"; nothing was run since the edit at {edited}'
-            )
-        if not answer.success:
-            return
-        self._claim = answer
-        if unrun:
-            self.emit(
-                UNVERIFIED,
-                answer.seq,
-                edited,
-                1,
-                f'claims "{answer.success}"; nothing was run since the edit at {edited}',
-            )
-        if self._placeholder is not None:
+        hedge = answer.hedge() if unrun else None
+        if hedge:
+            self.emit(HEDGED, answer.seq, edited, 1, f'says "{hedge}"; nothing was run since the edit at {edited}')
+        self._answers.append(answer)
+        claim = answer.success() if unrun or self._placeholder else None
+        if claim and unrun:
+            self.emit(UNVERIFIED, answer.seq, edited, 1, f'claims "{claim}"; nothing run since the edit at {edited}')
+        if claim and self._placeholder is not None:
             seq, words = self._placeholder
             self._placeholder = None
-            self.emit(INCOMPLETE, answer.seq, seq, 1, f'the edit at {seq} leaves "{words}"; claims "{answer.success}"')
-        if run.calls and run.writes == 0 and not run.shells and answer.deed and not answer.trouble:
-            tried = "failed" if self._called else "made"
-            seq = max(run.user_seq, 0)
-            self.emit(
-                NOT_CALLED,
-                answer.seq,
-                seq,
-                1,
-                f'says "{answer.deed}"; no call that changes anything was {tried}'
-                if tried == "made"
-                else f'says "{answer.deed}"; every call that changes anything failed',
-            )
+            self.emit(INCOMPLETE, answer.seq, seq, 1, f'the edit at {seq} leaves "{words}"; claims "{claim}"')
+        if run.calls and not run.writes and not run.shells:
+            self._without_deed(answer)
+
+    def _without_deed(self, answer: Answer) -> None:
+        deed = answer.deed()
+        if deed and not answer.trouble():
+            why = "every call that changes anything failed" if self._called else "no call changes anything"
+            self.emit(NOT_CALLED, answer.seq, max(self.run.user_seq, 0), 1, f'says "{deed}"; {why}')
 
     def on_end(self, e: Event) -> None:
-        claim, red = self._claim, self._red
-        if e.success is False and claim is not None:
-            self.emit(AGAINST, claim.seq, claim.seq, 1, f'claims "{claim.success}"; the verdict is failed')
+        red = self._red
+        for answer in reversed(self._answers) if e.success is False else ():
+            claim = answer.success()
+            if claim:
+                self.emit(AGAINST, answer.seq, answer.seq, 1, f'claims "{claim}"; the verdict is failed')
+                break
         if red is not None and e.end_reason in (None, "completed", "unknown"):
             self.emit(RED, e.seq, red.seq, 1, f"the last run at {red.seq} failed: {line((red.text or '')[-200:])}")
 

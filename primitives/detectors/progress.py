@@ -67,7 +67,7 @@ class Progress(Family):
             self._results[seen] = (e.seq, run.calls, self._segment)
         elif not run.failed and not run.flags & WRITE and e.text:
             self._remember(e, before)
-        if before is None and not run.failed and e.text or (run.flags & WRITE and not run.failed):
+        if not run.failed and (run.flags & WRITE or (before is None and e.text)):
             self._stale = 0
             return
         if self._stale == 0:

@@ -20,7 +20,11 @@ from primitives.detectors.wording import Answer
 
 FAMILIES: tuple[type[Family], ...] = (Loops, Progress, Errors, Evidence, Outcome, Dialogue, Safety)
 DERIVED = ("write", "failure", "answer", "silence")
-Handler = Callable[[Event], None]
+Handler = Callable[[Family, Event], None]
+_LISTENERS: dict[str, list[tuple[int, Handler]]] = {
+    kind: [(i, getattr(f, f"on_{kind}")) for i, f in enumerate(FAMILIES) if hasattr(f, f"on_{kind}")]
+    for kind in (*KINDS, *DERIVED)
+}
 
 
 class Scan:
@@ -33,34 +37,28 @@ class Scan:
     def __init__(self, thresholds: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         settings = _shipped() if not thresholds else thresholds_of(thresholds)
         self.run = run = Run()
-        families = [family(run, settings) for family in FAMILIES]
-        self._handlers: dict[str, list[Handler]] = {
-            kind: [getattr(f, name) for f in families if hasattr(f, name)]
-            for kind in (*KINDS, *DERIVED)
-            for name in (f"on_{kind}",)
-        }
+        self._families = [family(run, settings) for family in FAMILIES]
 
     def step(self, event: Event) -> list[Signal]:
-        run, kind, handlers = self.run, event.kind, self._handlers
+        run, kind = self.run, event.kind
         if kind == "result":
             run.returned(event)
             if run.failed:
-                for handle in handlers["failure"]:
-                    handle(event)
+                self._tell("failure", event)
         elif kind == "call":
             run.called(event)
             if run.flags & WRITE:
-                for handle in handlers["write"]:
-                    handle(event)
+                self._tell("write", event)
         elif kind == "assistant":
             run.said = run.spoken = event
         elif kind in ("user", "interrupt", "end"):
             if run.said is not None:
-                self._hand_over(event)
+                self._hand_over(run.said, event)
             if kind == "user":
                 run.heard(event)
-        for handle in handlers[kind]:
-            handle(event)
+        families = self._families
+        for i, handle in _LISTENERS[kind]:
+            handle(families[i], event)
         if run.signals:
             out, run.signals = run.signals, []
             return out
@@ -70,19 +68,18 @@ class Scan:
         """Close a run that was watched live."""
         return self.step(Event(seq, "end", end_reason=end_reason, success=success))
 
-    def _hand_over(self, event: Event) -> None:
+    def _tell(self, kind: str, event: Event) -> None:
+        for i, handle in _LISTENERS[kind]:
+            handle(self._families[i], event)
+
+    def _hand_over(self, said: Event, event: Event) -> None:
         run = self.run
-        said = run.said
-        if said is None:
-            return
         if said.text and not said.text.isspace():
             run.answer = Answer(said.seq, said.text)
-            for handle in self._handlers["answer"]:
-                handle(event)
+            self._tell("answer", event)
             run.answer = None
         else:
-            for handle in self._handlers["silence"]:
-                handle(event)
+            self._tell("silence", event)
         run.said = None
 
 

@@ -7,7 +7,6 @@ the head and the tail are read.
 from __future__ import annotations
 
 import re
-from functools import cached_property
 
 ENDS_CHARS = 2_000  # read from each end of an answer
 
@@ -23,24 +22,25 @@ _SUCCESS: Anchored = (
     ("successfully", re.compile(r"successfully(?<!unsuccessfully)(?<!not successfully)")),
     ("been ", re.compile(rf"been {_SOFT}{_DEED}\b(?<!not been )(?! by the airline)")),
     ("'ve ", re.compile(rf"'ve {_SOFT}{_DEED}\b")),
-    ("’ve ", re.compile(rf"’ve {_SOFT}{_DEED}\b")),
     ("i have ", re.compile(rf"i have {_SOFT}{_DEED}\b")),
     ("tests ", re.compile(r"tests (?:are )?(?:now )?(?:pass\b|passed|passing)")),
-    ("is ", re.compile(r"is (?:now )?(?:complete|completed|fixed|resolved|solved|done|working|booked|cancell?ed)\b")),
+    ("is now ", re.compile(r"is now (?:complete|completed|fixed|resolved|solved|done|working|booked|cancell?ed)\b")),
+    ("is complete", re.compile(r"is completed?\b")),
+    ("is fixed", re.compile(r"is fixed\b")),
+    ("is resolved", re.compile(r"is resolved\b")),
     ("work", re.compile(r"works? (?:correctly|as expected|properly)\b")),
     ("all set", re.compile(r"all set\b")),
     ("all done", re.compile(r"all done\b")),
 )
 _DONE: Anchored = (
-    ("'ve ", re.compile(rf"\b(?:i|we)'ve {_SOFT}{_DEED}\b")),
-    ("’ve ", re.compile(rf"\b(?:i|we)’ve {_SOFT}{_DEED}\b")),
-    ("i have ", re.compile(rf"\bi have {_SOFT}{_DEED}\b")),
+    ("i've ", re.compile(rf"i've {_SOFT}{_DEED}\b")),
+    ("we've ", re.compile(rf"we've {_SOFT}{_DEED}\b")),
+    ("i have ", re.compile(rf"i have {_SOFT}{_DEED}\b")),
     ("been successfully ", re.compile(rf"been successfully {_DEED}\b")),
-    ("i ", re.compile(r"\bi (?:successfully )(?:cancell?ed|booked|updated|changed|added|removed|processed|sent)\b")),
 )
 _TROUBLE = (
-    *("error", "fail", "unable", "could not", "couldn", "cannot", "can't", "can’t", "sorry", "apolog", "issue"),
-    *("problem", "unfortunately", "not found", "invalid", "not available", "unavailable", "did not", "n't ", "n’t "),
+    *("error", "fail", "unable", "could not", "couldn", "cannot", "can't", "sorry", "apolog", "issue"),
+    *("problem", "unfortunately", "not found", "invalid", "not available", "unavailable", "did not", "n't "),
     *("not possible", "insufficient", "exceed", "wrong", "mistake", "again", "instead", "however", "not enough"),
     *("denied", "not allowed", "not permitted", "warning", "missing", "reject", "not supported", "timed out"),
     *("timeout", "no longer", "trouble", "difficult", "incorrect", "does not", "not be ", "blocked", "need your"),
@@ -82,6 +82,42 @@ _ASSUMED: Anchored = (
         ),
     ),
 )
+_CORRECTED: Anchored = (
+    (
+        "i ",
+        re.compile(
+            r"i (?:already (?:said|told|gave|provided|mentioned|asked|explained|answered|confirmed)|told you|said\b"
+            r"|(?:only |just |explicitly )?asked (?:you |for |to )"
+            r"|(?:didn't|did not|never) (?:ask|want|request|say|said|tell|told|authori[sz]|mean|meant|agree))"
+        ),
+    ),
+    (
+        "you ",
+        re.compile(
+            r"you (?:(?:didn't|did not) (?!mention|say)\w|forgot|missed|ignored|misunderstood|broke|misread"
+            r"|(?:weren't|were not|were|aren't|are not) supposed to|shouldn't have|(?:got|have) (?:it|that|this) wrong)"
+        ),
+    ),
+    (
+        "wrong",
+        re.compile(r"\b(?:that|this|it)(?:'s| is| was| looks| seems)?(?: just| still| simply)? wrong\b|^wrong\b"),
+    ),
+    ("incorrect", re.compile(r"\b(?:that|this|it)(?:'s| is| was) incorrect")),
+    ("not what ", re.compile(r"not what i (?:asked|wanted|meant|said|requested|need)")),
+    ("not right", re.compile(r"\b(?:that|this|it)(?:'s| is) not right\b")),
+    ("why did you", re.compile(r"why did you\b")),
+    ("undo ", re.compile(r"\bundo (?:that|this|it|your|the last|those|these)\b")),
+    ("revert ", re.compile(r"\brevert (?:that|this|it|your|the last|those|these)\b")),
+    (
+        "still ",
+        re.compile(
+            r"\bstill (?:not working|doesn't work|does not work|fails|failing|broken|wrong"
+            r"|(?:get|see|getting|seeing|have|having) the same)\b"
+        ),
+    ),
+    (" work", re.compile(r"\b(?:it|that|this) (?:doesn't|does not|didn't|did not) work\b")),
+    ("no, ", re.compile(r"^no, (?:i |that|not |you |don't|do not|this|it(?:'s| is) not|it isn)")),
+)
 _NEGATIVE = re.compile(
     r"\b(?:no|not|none|nothing|never|cannot|unable|zero|empty|without|0|neither|nor|fail\w*|unfortunately|n't)\b|n't\b|n’t\b"
 )
@@ -97,53 +133,63 @@ def anchored(text: str, patterns: Anchored) -> str | None:
     return None
 
 
+def correction(low: str) -> str | None:
+    """The words of a user's message (lower-cased) that say the agent did something wrong or not asked for."""
+    return anchored(low, _CORRECTED)
+
+
 def quote(text: str, found: re.Match[str], around: int = 40) -> str:
     """The match with a little of what stands around it, in one line."""
     return " ".join(text[max(0, found.start() - around) : found.end() + around].split())
 
 
-def ends(text: str) -> str:
-    """Head and tail of a text, lower-cased."""
-    if len(text) > 2 * ENDS_CHARS:
-        text = text[:ENDS_CHARS] + "\n" + text[-ENDS_CHARS:]
+def plain(text: str) -> str:
+    """Lower-cased; apostrophes straight and other characters beyond ASCII as "?", for the patterns are English."""
+    if not text.isascii():
+        text = text.replace("’", "'").encode("ascii", "replace").decode()
     return text.lower()
 
 
 class Answer:
-    """A text by which the agent hands the turn back; each question is put to it at most once."""
+    """A text by which the agent hands the turn back."""
+
+    __slots__ = ("_low", "seq", "text")
 
     def __init__(self, seq: int, text: str) -> None:
         self.seq, self.text = seq, text
+        self._low: str | None = None
 
-    @cached_property
+    @property
     def low(self) -> str:
-        return ends(self.text)
+        """Head and tail, in plain lower case."""
+        if self._low is None:
+            text = self.text
+            if len(text) > 2 * ENDS_CHARS:
+                text = text[:ENDS_CHARS] + "\n" + text[-ENDS_CHARS:]
+            self._low = plain(text)
+        return self._low
 
-    @cached_property
     def success(self) -> str | None:
         """The words that claim success, of the agent's doing or of the work."""
         return anchored(self.low, _SUCCESS)
 
-    @cached_property
     def deed(self) -> str | None:
-        """The words by which the agent says it has itself changed something: "I've booked", "been successfully cancelled"."""
+        """The words by which the agent says it has itself changed something: "I've booked"."""
         return anchored(self.low, _DONE)
 
-    @cached_property
     def trouble(self) -> bool:
         """Whether any word of failure, apology or trying again occurs."""
         low = self.low
         return any(word in low for word in _TROUBLE)
 
-    @cached_property
     def negative(self) -> bool:
         """Whether anything is denied or said to be absent."""
         return _NEGATIVE.search(self.low) is not None
 
-    @cached_property
     def hedge(self) -> str | None:
+        """The words that hedge a claim of success."""
         return anchored(self.low, _HEDGE)
 
-    @cached_property
     def assumed(self) -> str | None:
+        """The words by which the agent says it took a value without asking."""
         return anchored(self.low, _ASSUMED)
