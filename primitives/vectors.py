@@ -46,7 +46,7 @@ class Lsa:
     def _project(self, texts: list[str]) -> np.ndarray:
         import numpy as np
 
-        sparse = _weighted(texts, self.words, self.idf)
+        sparse = weighted(texts, self.words, self.idf)
         dense = sparse.toarray() if self.components is None else sparse @ self.components.T
         norms = np.linalg.norm(dense, axis=1, keepdims=True)
         return np.asarray(dense / np.where(norms < 1e-6, 1, norms), dtype=np.float32)
@@ -74,11 +74,11 @@ def fit(texts: Sequence[str], *, seed: int = 0, dimensions: int = DIMENSIONS) ->
     idf = np.log((1 + n) / (1 + np.array([found[w] for w in usual], dtype=np.float32))) + 1
     words = {word: i for i, word in enumerate(usual)}
     width = min(dimensions, n - 1, len(words) - 1)
-    components = _decompose(_weighted(chosen, words, idf), width, seed) if width >= 2 else None
+    components = _decompose(weighted(chosen, words, idf), width, seed) if width >= 2 else None
     return Lsa(words, idf, components)
 
 
-def _weighted(texts: Sequence[str], words: dict[str, int], idf: np.ndarray) -> csr_matrix:
+def weighted(texts: Sequence[str], words: dict[str, int], idf: np.ndarray) -> csr_matrix:
     """Sublinear TF-IDF, rows of length one."""
     import numpy as np
     from scipy.sparse import csr_matrix
