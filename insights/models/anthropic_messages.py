@@ -10,8 +10,9 @@ from typing import Any
 
 from insights.models.messages import Call, Message, Reply, Request, Stop, Usage
 from insights.models.provider import Provider
+from insights.models.schemas import for_anthropic
 from insights.models.structured import schema_prompt
-from insights.models.wire import Server, http_client, key_from, not_a_reply, within
+from insights.models.wire import Server, http_client, not_a_reply, within
 
 STREAM_ABOVE = 16_000
 """Output tokens above which the answer is streamed: a silent connection of many minutes is cut by proxies."""
@@ -32,14 +33,13 @@ class AnthropicMessages(Provider):
     vendor = "anthropic"
     vendor_url = "https://api.anthropic.com"
     url_variable = "ANTHROPIC_BASE_URL"
-    key_variable = "ANTHROPIC_API_KEY"
+    key_variables = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 
     def connect(self) -> Any:
         import anthropic
 
-        key = key_from((self.key_variable, "ANTHROPIC_AUTH_TOKEN"), self.name)
         return anthropic.AsyncAnthropic(
-            api_key=key,
+            api_key=self.key(),
             base_url=self.server.url,
             max_retries=self.settings.max_retries,
             http_client=http_client(self.settings.timeout, self.settings.deadline),
@@ -59,21 +59,18 @@ class AnthropicMessages(Provider):
         return read_message(await within(self.server, anthropic, call), self.server, request)
 
     def body(self, request: Request) -> dict[str, Any]:
-        import anthropic
-
         system = request.system
         output: dict[str, Any] = {"effort": self.settings.effort} if self.settings.effort else {}
-        if request.schema is not None and "schema" in self.features:
-            try:
-                output["format"] = {"type": "json_schema", "schema": anthropic.transform_schema(request.schema)}
-            except ValueError:
-                self.features.discard("schema")
-        if request.schema is not None and "schema" not in self.features:
-            system = f"{system}\n\n{schema_prompt(request.schema)}"
+        if request.schema is not None:
+            native = for_anthropic(request.schema) if self.takes_schema(request) else None
+            if native is not None:
+                output["format"] = {"type": "json_schema", "schema": native}
+            else:
+                system = f"{system}\n\n{schema_prompt(request.schema)}"
         body: dict[str, Any] = {
             "model": self.model_id,
             "max_tokens": request.max_tokens,
-            "messages": wire_messages(request.messages, verbatim="reasoning" in self.features),
+            "messages": wire_messages(request.messages, verbatim="reasoning" not in self.refused),
         }
         if system:
             body["system"] = [{"type": "text", "text": system, "cache_control": CACHE}]

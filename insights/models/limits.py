@@ -50,7 +50,9 @@ class Limiter:
         """Correct what a call was charged once its tokens are known."""
         with self._lock:
             self._next_token += (tokens - charged) * self._token_seconds
-            self._mean_output += 0.1 * (output_tokens - self._mean_output)
+            if output_tokens:
+                weight = 0.1 if self._mean_output else 1.0
+                self._mean_output += weight * (output_tokens - self._mean_output)
 
     def pause(self, seconds: float) -> None:
         """Start nothing for so long: the provider answered 429 and named the time."""

@@ -17,6 +17,7 @@ from insights.models.prices import Price
 
 Stop = Literal["end", "tool", "length", "refusal", "overflow"]
 KEY_VERSION = 1
+UNICODE_REMEDY = "text must be valid Unicode: s.encode('utf-8', 'replace').decode()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Request:
         except TypeError as error:
             raise ModelError(
                 f"the request of {self.role} cannot be sent: {error}",
-                "text must be valid Unicode: s.encode('utf-8', 'replace').decode()",
+                UNICODE_REMEDY,
             ) from error
         return hashlib.sha256(text).hexdigest()
 
@@ -171,6 +172,9 @@ class Model(ABC):
     def identity(self) -> str:
         """What tells this model from any other that could answer differently; part of cache keys."""
         return self.name
+
+    def ready(self) -> None:  # noqa: B027  (a script or a recording needs nothing)
+        """Raises ModelUnavailable when no call can succeed for want of a key. Sends nothing."""
 
     @abstractmethod
     async def turn(self, request: Request) -> Reply:

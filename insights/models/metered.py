@@ -49,6 +49,9 @@ class Metered(Model):
     def identity(self) -> str:
         return self.model.identity
 
+    def ready(self) -> None:
+        self.model.ready()
+
     def bulk(self) -> Metered:
         """The same model for bulk work: it stops short of the share kept for closing turns."""
         same = copy.copy(self)

@@ -7,29 +7,24 @@ from typing import Any
 
 from insights.models.messages import Call, Message, Reply, Request, Stop, Usage
 from insights.models.provider import Provider
+from insights.models.schemas import for_openai
 from insights.models.structured import schema_prompt
-from insights.models.wire import Server, http_client, key_from, not_a_reply, within
+from insights.models.wire import Server, http_client, not_a_reply, within
 
 STOPS: dict[str, Stop] = {"length": "length", "content_filter": "refusal"}
-NO_KEY = "no-key"
-"""Sent to a server of the user's own when no key is set: most such servers want none, the SDK wants something."""
 
 
 class OpenAI(Provider):
     vendor = "openai"
     vendor_url = "https://api.openai.com/v1"
     url_variable = "OPENAI_BASE_URL"
-    key_variable = "OPENAI_API_KEY"
+    key_variables = ("OPENAI_API_KEY",)
 
     def connect(self) -> Any:
-        import os
-
         import openai
 
-        unkeyed = self.own_server and not os.environ.get(self.key_variable)
-        key = NO_KEY if unkeyed else key_from((self.key_variable,), self.name)
         return openai.AsyncOpenAI(
-            api_key=key,
+            api_key=self.key(),
             base_url=self.server.url,
             timeout=self.settings.timeout,
             max_retries=self.settings.max_retries,
@@ -47,11 +42,10 @@ class OpenAIChat(OpenAI):
 
     def body(self, request: Request) -> dict[str, Any]:
         system = request.system
-        limit = "max_tokens" if "max_tokens" in self.features else "max_completion_tokens"
+        limit = "max_tokens" if "max_tokens" not in self.refused else "max_completion_tokens"
         body: dict[str, Any] = {"model": self.model_id, limit: request.max_tokens}
-        if request.schema is not None and "schema" in self.features:
-            form = {"name": "answer", "schema": request.schema, "strict": is_strict(request.schema)}
-            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        if request.schema is not None and self.takes_schema(request):
+            body["response_format"] = {"type": "json_schema", "json_schema": for_openai(request.schema)}
         elif request.schema is not None:
             system = f"{system}\n\n{schema_prompt(request.schema)}"
         if request.tools:
@@ -109,22 +103,6 @@ def read_call(call_id: str | None, name: str, arguments: Any) -> Call:
     if isinstance(parsed, dict):
         return Call(call_id or "", name, parsed)
     return Call(call_id or "", name, {}, broken=shown)
-
-
-def is_strict(schema: Any) -> bool:
-    """Whether OpenAI's strict mode takes the schema: every object closed and all its properties required.
-
-    A schema that is not is sent unstrict: a guide to the model, and validated here all the same.
-    """
-    if isinstance(schema, list):
-        return all(is_strict(part) for part in schema)
-    if not isinstance(schema, dict):
-        return True
-    if schema.get("type") == "object" or "properties" in schema:
-        properties = schema.get("properties", {})
-        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(properties):
-            return False
-    return all(is_strict(part) for part in schema.values())
 
 
 def _usage(usage: Any, request: Request, text: str) -> Usage:

@@ -7,7 +7,8 @@ from typing import Any
 
 from insights.errors import ModelError
 from insights.models.messages import Message, Reply, Request, Stop, Usage
-from insights.models.openai_chat import OpenAI, is_strict, read_call
+from insights.models.openai_chat import OpenAI, read_call
+from insights.models.schemas import for_openai
 from insights.models.structured import schema_prompt
 from insights.models.wire import Server, not_a_reply, scrub, within
 
@@ -29,18 +30,12 @@ class OpenAIResponses(OpenAI):
         body: dict[str, Any] = {
             "model": self.model_id,
             "max_output_tokens": max(MIN_OUTPUT_TOKENS, request.max_tokens),
-            "input": wire_items(request.messages, verbatim="reasoning" in self.features),
+            "input": wire_items(request.messages, verbatim="reasoning" not in self.refused),
             "store": False,
             "prompt_cache_key": prefix,
         }
-        if request.schema is not None and "schema" in self.features:
-            form = {
-                "type": "json_schema",
-                "name": "answer",
-                "schema": request.schema,
-                "strict": is_strict(request.schema),
-            }
-            body["text"] = {"format": form}
+        if request.schema is not None and self.takes_schema(request):
+            body["text"] = {"format": {"type": "json_schema", **for_openai(request.schema)}}
         elif request.schema is not None:
             system = f"{system}\n\n{schema_prompt(request.schema)}"
         if system:
@@ -56,7 +51,7 @@ class OpenAIResponses(OpenAI):
                 }
                 for t in request.tools
             ]
-            if "reasoning" in self.features:
+            if "reasoning" not in self.refused:
                 body["include"] = ["reasoning.encrypted_content"]
         if self.settings.effort:
             body["reasoning"] = {"effort": self.settings.effort}

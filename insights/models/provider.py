@@ -2,7 +2,7 @@
 
 Structured outputs and the return of reasoning are optional in the protocols and absent in many
 compatible servers. They are used until the server refuses a request because of them (which costs
-nothing), then left out for the rest of the process, and a warning in the log says so.
+nothing), then left out for the rest of the process; a schema is left out alone. The log says so.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from insights.errors import ModelError
+import orjson
+
+from insights.errors import ModelError, ModelUnavailable
 from insights.models.messages import Model, Reply, Request, Usage, priced
 from insights.models.prices import price_of
 from insights.models.wire import Overflow, Server
 
 log = logging.getLogger(__name__)
+
+NO_KEY = "no-key"
+"""Sent to a server of the user's own when no key is set: most such servers want none, the SDKs want something."""
 
 FEATURES = {
     "schema": re.compile(
@@ -54,7 +59,7 @@ class Provider(Model):
     vendor: ClassVar[str]
     vendor_url: ClassVar[str]
     url_variable: ClassVar[str]
-    key_variable: ClassVar[str]
+    key_variables: ClassVar[tuple[str, ...]]
 
     def __init__(self, model_id: str, settings: Settings | None = None) -> None:
         self.model_id = model_id
@@ -62,16 +67,31 @@ class Provider(Model):
         self.settings = settings or Settings()
         url = self.settings.base_url or os.environ.get(self.url_variable) or self.vendor_url
         self.own_server = url.rstrip("/") != self.vendor_url
-        self.server = Server(self.name, url.rstrip("/"), self.key_variable, self.settings.deadline)
+        self.server = Server(self.name, url.rstrip("/"), self.key_variables[0], self.settings.deadline)
         self.server.check()
         self.price = price_of(self.name, self.settings.prices)
-        self.features = set(FEATURES)
+        self.refused: set[str] = set()
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
         self._reached = False
 
     @property
     def identity(self) -> str:
         return f"{self.name} {type(self).__name__} {self.server.url} {self.settings.effort or ''}".strip()
+
+    def key(self) -> str:
+        """From the environment. A server of the user's own may do without; raises ModelUnavailable otherwise."""
+        for variable in self.key_variables:
+            if key := os.environ.get(variable, "").strip():
+                return key
+        if self.own_server:
+            return NO_KEY
+        variable = self.key_variables[0]
+        raise ModelUnavailable(
+            f"{self.name} needs a key and {variable} is not set", f"export {variable}=…, or put it in .env"
+        )
+
+    def ready(self) -> None:
+        self.key()
 
     @abstractmethod
     def connect(self) -> Any:
@@ -86,18 +106,26 @@ class Provider(Model):
         if not self._reached:
             await self.server.reach()
             self._reached = True
+        asked_without: set[str] = set()
         while True:
-            tried = set(self.features)
             try:
                 reply = await self.send(client, request)
             except Overflow as error:
                 log.warning("%s", error)
                 return Reply(text="", stop="overflow", model=self.name, usage=Usage(usd=0.0))
             except ModelError as error:
-                if not self._without(tried, error):
+                refused = refused_feature(error, request)
+                if refused is None or refused in asked_without:
                     raise
+                if refused not in self.refused:
+                    log.warning("%s; going on without %s", error.message, refused.partition(" ")[0])
+                asked_without.add(refused)
+                self.refused.add(refused)
                 continue
             return replace(reply, usage=priced(reply.usage, self.price))
+
+    def takes_schema(self, request: Request) -> bool:
+        return schema_feature(request) not in self.refused
 
     def _client(self) -> Any:
         """Connections belong to the event loop that opened them."""
@@ -107,14 +135,16 @@ class Provider(Model):
             client = self._clients[loop] = self.connect()
         return client
 
-    def _without(self, tried: set[str], error: ModelError) -> bool:
-        """Leave out the feature because of which the server refused. False: it was something else."""
-        if not re.search(r"HTTP (400|422)\b", error.message):
-            return False
-        for feature, words in FEATURES.items():
-            if feature in tried and words.search(error.message):
-                if feature in self.features:
-                    log.warning("%s; going on without %s", error.message, feature)
-                    self.features.discard(feature)
-                return True
-        return False
+
+def refused_feature(error: ModelError, request: Request) -> str | None:
+    """The optional feature because of which a server says it refused a request; None: for another reason."""
+    if not re.search(r"HTTP (400|422)\b", error.message):
+        return None
+    for feature, words in FEATURES.items():
+        if words.search(error.message):
+            return schema_feature(request) if feature == "schema" and request.schema else feature
+    return None
+
+
+def schema_feature(request: Request) -> str:
+    return f"schema {orjson.dumps(request.schema, option=orjson.OPT_SORT_KEYS).decode()}"

@@ -30,6 +30,9 @@ class Recorder(Model):
     def identity(self) -> str:
         return self.model.identity
 
+    def ready(self) -> None:
+        self.model.ready()
+
     async def turn(self, request: Request) -> Reply:
         reply = await self.model.turn(request)
         line = {"key": request.key(self.identity), "role": request.role, "head": _head(request)}

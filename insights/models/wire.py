@@ -6,7 +6,6 @@ Both SDKs are built on httpx2 and name their exceptions alike, so one translatio
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from urllib.request import getproxies
 
 from insights.errors import AnswerLost, ModelError, ModelUnavailable, UsageError
 from insights.models.attempts import ATTEMPTS, Attempts
+from insights.models.messages import UNICODE_REMEDY
 
 if TYPE_CHECKING:
     import httpx2
@@ -78,16 +78,6 @@ class Server:
             f"{self.model}: no connection to {self.shown}: {scrub(why)}",
             "check the network, the proxy and --base-url; without a model the playbooks still run",
         )
-
-
-def key_from(variables: tuple[str, ...], server: str) -> str:
-    """The key in the first of these environment variables that is set. Raises ModelUnavailable naming the first."""
-    for variable in variables:
-        if key := os.environ.get(variable, "").strip():
-            return key
-    raise ModelUnavailable(
-        f"{server} needs a key and {variables[0]} is not set", f"export {variables[0]}=…, or put it in .env"
-    )
 
 
 def http_client(timeout: float, deadline: float) -> httpx2.AsyncClient:
@@ -164,6 +154,8 @@ async def within(server: Server, sdk: Any, call: Callable[[], Awaitable[Any]]) -
         raise ModelError(
             f"{server.model}: {scrub(str(error))}", "try again; finished calls are not paid again"
         ) from error
+    except UnicodeEncodeError as error:
+        raise ModelError(f"{server.model}: the request cannot be sent: {error.reason}", UNICODE_REMEDY) from error
     except ValueError as error:
         raise not_a_reply(server, str(error)) from error
     finally:

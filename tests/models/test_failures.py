@@ -41,6 +41,8 @@ def test_no_key(monkeypatch, protocol):
     ):
         monkeypatch.delenv(name, raising=False)
     vendor = "anthropic" if protocol == "anthropic" else "openai"
+    with pytest.raises(ModelUnavailable):
+        open_model(f"{vendor}/x").ready()
     error = failure(open_model(f"{vendor}/x"))
     assert isinstance(error, ModelUnavailable) and f"{KEYS[protocol]} is not set" in error.message
 
@@ -186,5 +188,7 @@ def test_text_that_is_no_unicode(serve, tmp_path):
 
     server = serve([{"text": "Yes."}])
     with Ledger(tmp_path / "calls.sqlite") as ledger:
-        error = failure(Metered(connect("chat", server.url), Budget(ledger)), ask("\ud800"))
-    assert "Unicode" in error.remedy and not server.bodies
+        for model in (connect("chat", server.url), connect("anthropic", server.url)):
+            assert "Unicode" in failure(model, ask("\ud800")).remedy
+            assert "Unicode" in failure(Metered(model, Budget(ledger)), ask("\ud800")).remedy
+    assert not server.bodies

@@ -180,6 +180,55 @@ def test_a_server_without_structured_outputs_gets_the_schema_in_words(serve, pro
     assert "JSON Schema" in json.dumps(server.bodies[-1])
 
 
+NULLABLE = {
+    "type": "object",
+    "properties": {"at": {"type": ["integer", "null"], "description": "step"}, "kind": {"enum": ["a", None]}},
+    "required": ["at"],
+}
+FREE = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+def test_a_nullable_field_is_said_in_a_way_the_vendor_takes(serve):
+    server = serve([{"text": '{"at": null}'}])
+    assert asyncio.run(connect("anthropic", server.url).complete(ask(schema=NULLABLE))).parsed == {"at": None}
+    sent = server.bodies[0]["output_config"]["format"]["schema"]["properties"]["at"]
+    assert sent == {"anyOf": [{"type": "integer"}, {"type": "null"}], "description": "step"}
+
+
+@pytest.mark.parametrize("schema", [FREE, {"type": "object", "properties": {"a": FREE}}, {"properties": {"a": {}}}])
+def test_a_schema_the_vendors_format_would_narrow_is_said_in_words(serve, schema):
+    server = serve([{"text": '{"a": {"b": "c"}}' if "properties" in schema else '{"b": "c"}'}])
+    reply = asyncio.run(connect("anthropic", server.url).complete(ask(schema=schema)))
+    assert reply.parsed and "output_config" not in server.bodies[0]
+    assert json.dumps(schema) in server.bodies[0]["system"][0]["text"]
+
+
+def test_openai_is_strict_only_about_closed_schemas(serve, protocol):
+    if protocol == "anthropic":
+        pytest.skip("strictness is OpenAI's")
+    server = serve([{"text": GOOD}, {"text": "{}"}])
+    model = connect(protocol, server.url)
+    asyncio.run(model.complete(ask(schema=VERDICT)))
+    asyncio.run(model.complete(ask(schema={"type": "object"})))
+    forms = [body["text"]["format"] if protocol == "responses" else body["response_format"]["json_schema"]
+             for body in server.bodies]  # fmt: skip
+    assert [form["strict"] for form in forms] == [True, False]
+
+
+def test_one_refused_schema_does_not_cost_the_others(serve, protocol):
+    def script(number, body):
+        if "minimum" in json.dumps(body) and {"output_config", "response_format", "text"} & set(body):
+            return {"status": 400, "message": "Invalid schema for response_format 'answer': minimum is not permitted"}
+        return {"text": '{"n": 3}' if "minimum" in json.dumps(body) else GOOD}
+
+    server = serve(script)
+    model = connect(protocol, server.url)
+    odd = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}, "required": ["n"]}
+    assert asyncio.run(model.complete(ask(schema=odd))).parsed == {"n": 3}
+    asyncio.run(model.complete(ask(schema=VERDICT)))
+    assert {"output_config", "response_format", "text"} & set(server.bodies[-1])
+
+
 def test_a_schema_that_is_none_is_the_callers_error(serve):
     server = serve([{"text": "{}"}])
     with pytest.raises(UsageError, match="no JSON Schema"):
