@@ -58,33 +58,52 @@ def compare(
 
     >>> compare("success", "NOT success", features=["numbers", "tools"])
     """
-    import numpy as np
     import pandas as pd
 
-    from primitives.stats.design import design
-    from primitives.stats.multiplicity import q_values, testable
     from primitives.stats.ranking import ranked
 
     population, outcome = two_cohorts(corpus, a, b)
-    asked = gather(corpus, features)
+    frame = measured(corpus, gather(corpus, features), population, outcome, strata, min_support)
+    if not len(frame):
+        return pd.DataFrame(columns=list(COLUMNS))
+    tried = adjust(frame)
+    result = _merged(ranked(frame)).head(limit)[list(COLUMNS)].reset_index(drop=True)
+    result.attrs.update(tried=len(frame), testable=tried)
+    return result
+
+
+def measured(
+    corpus: Corpus, asked: Features, population: str, outcome: str, strata: str | None, min_support: int
+) -> pd.DataFrame:
+    """Every feature of two cohorts (see `two_cohorts`) tested, with `least_p` and without q; empty where none can be."""
+    import pandas as pd
+
+    from primitives.stats.design import design
+
     plan = design(corpus, population, outcome, strata)
     parts = [_numbers(corpus, asked, plan, min_support)]
     if asked.present:
         parts.append(_shares(corpus, " UNION ALL ".join(asked.present), plan, min_support))
-    for label in asked.labels:
-        parts.append(_label(corpus, label, population, outcome, plan, min_support))
+    for presence, known in asked.partial:
+        own = design(corpus, f"SELECT trace_id FROM ({population}) WHERE trace_id IN ({known})", outcome, plan.by)
+        if 0 < own.n_y < own.n:
+            parts.append(_shares(corpus, presence, own, min_support))
     filled = [part for part in parts if len(part)]
-    if not filled:
-        return pd.DataFrame(columns=list(COLUMNS))
-    frame = pd.concat(filled, ignore_index=True)
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+
+
+def adjust(frame: pd.DataFrame) -> int:
+    """Add q: Benjamini-Hochberg over the rows that Tarone's filter leaves (their number is returned), 1 for the others."""
+    import numpy as np
+
+    from primitives.stats.multiplicity import q_values, testable
+
     p = frame["p"].to_numpy(float)
     tried = testable(frame["least_p"].to_numpy(float))
     q = np.where(np.isnan(p), np.nan, 1.0)
     q[tried] = q_values(p[tried])
     frame["q"] = q
-    result = _merged(ranked(frame)).head(limit)[list(COLUMNS)].reset_index(drop=True)
-    result.attrs.update(tried=len(frame), testable=int(tried.sum()), adjusted_for=plan.adjusted_for)
-    return result
+    return int(tried.sum())
 
 
 def _merged(frame: pd.DataFrame) -> pd.DataFrame:
@@ -138,20 +157,6 @@ def _shares(corpus: Corpus, presence: str, plan: Design, min_support: int) -> pd
         feature=named.str[1], kind=named.str[0], value_a=in_a / n_a, value_b=in_b / n_b, support=frame["with_n"],
         n_a=n_a, n_b=n_b, effect=effect[0], low=effect[1], high=effect[2], effect_unadjusted=crude[0],
     )  # fmt: skip
-
-
-def _label(corpus: Corpus, label: str, population: str, outcome: str, plan: Design, min_support: int) -> pd.DataFrame:
-    """A label's values, among the traces that carry it: a trace nobody labelled is not one labelled no."""
-    from primitives.stats.design import design
-
-    name = "'" + label.replace("'", "''") + "'"
-    labelled = f"SELECT trace_id FROM labels WHERE name = {name} AND value IS NOT NULL AND kind <> 'cohort'"
-    own = design(corpus, f"SELECT trace_id FROM ({population}) WHERE trace_id IN ({labelled})", outcome, plan.by)
-    presence = (
-        f"SELECT 'label ' || {name} || ' = ' || left(value, 80) AS key, trace_id FROM labels "
-        f"WHERE name = {name} AND value IS NOT NULL AND kind <> 'cohort'"
-    )
-    return _shares(corpus, presence, own, min_support)
 
 
 def _numbers(corpus: Corpus, asked: Features, plan: Design, min_support: int) -> pd.DataFrame:

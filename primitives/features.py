@@ -47,11 +47,15 @@ class FeatureUnknown(ValueError):
 
 @dataclass(slots=True)
 class Features:
-    """`present`: SELECTs giving key (kind, a space, name) and trace_id; `numbers`: name to SELECT; `labels`: names."""
+    """`present`: SELECTs giving key (kind, a space, name) and trace_id. `numbers`: name to SELECT.
+
+    `partial`: pairs of such a SELECT and one giving the trace_ids for which it is known at all: a trace nobody labelled
+    is not one labelled no.
+    """
 
     present: list[str] = field(default_factory=list)
     numbers: dict[str, str] = field(default_factory=dict)
-    labels: list[str] = field(default_factory=list)
+    partial: list[tuple[str, str]] = field(default_factory=list)
 
 
 def gather(corpus: Corpus, features: Iterable[str] | Mapping[str, str] | None) -> Features:
@@ -111,9 +115,12 @@ def _add_named(corpus: Corpus, found: Features, name: str) -> None:
             f"SELECT 'signal ' || detector AS key, trace_id FROM signals WHERE detector NOT IN ({seen_outcome})"
         )
     elif name == "labels":
-        found.labels += _label_names(corpus)
+        found.partial += [_label(label) for label in _label_names(corpus)]
     elif kind == "label" and rest in _label_names(corpus):
-        found.labels.append(rest)
+        found.partial.append(_label(rest))
+    elif name == "passed":
+        known = "SELECT trace_id FROM traces WHERE success IS NOT NULL"
+        found.partial.append(("SELECT 'outcome passed' AS key, trace_id FROM traces WHERE success", known))
     elif kind == "terms" and rest in TEXTS:
         found.present.append(terms(TEXTS[rest], f"term:{rest}"))
     elif name in columns:
@@ -125,7 +132,7 @@ def _add_named(corpus: Corpus, found: Features, name: str) -> None:
     else:
         raise FeatureUnknown(
             f"there is no feature {name!r}; there are the families {', '.join(FAMILIES)}, terms:user, terms:assistant, "
-            f"terms:results, label:NAME, the columns of traces, slice names, and a mapping of names to SQL"
+            f"terms:results, label:NAME, passed, the columns of traces, slice names, and a mapping of names to SQL"
         )
 
 
@@ -160,6 +167,12 @@ def _add_sql(corpus: Corpus, found: Features, name: str, sql: str) -> None:
 
 def _category(column: str) -> str:
     return f"SELECT 'column {column} = ' || left({column}, 80) AS key, trace_id FROM traces WHERE {column} IS NOT NULL"
+
+
+def _label(name: str) -> tuple[str, str]:
+    given = f"FROM labels WHERE name = {_quoted(name)} AND value IS NOT NULL AND kind <> 'cohort'"
+    key = f"'label ' || {_quoted(name)} || ' = ' || left(value, 80)"
+    return f"SELECT {key} AS key, trace_id {given}", f"SELECT trace_id {given}"
 
 
 def _label_names(corpus: Corpus) -> list[str]:
