@@ -1,10 +1,9 @@
 """Calls to language models: two vendors, any compatible server, a script or a recording; metered.
 
-    ledger = Ledger(run / "calls.sqlite")
-    budget = Budget(ledger, usd=5.00)
-    strong = Metered(open_model("anthropic/…"), budget, Limits(requests_per_minute=50))
-    reply = await strong.complete(Request(system=…, messages=(Message("user", …),), max_tokens=1000, role="scout"))
-    replies = await map_calls(strong, requests, concurrency=16)
+    with open_tiers(settings()["models"], run / "calls.sqlite") as tiers:
+        request = Request(system=…, messages=(Message("user", …),), max_tokens=1000, role="scout", schema=…)
+        reply = await tiers["strong"].complete(request)
+        replies = await map_calls(tiers["fast"], requests, concurrency=tiers.concurrency)
 
 Importing this loads no SDK. Every failure is a ModelError with a remedy; what a model did wrong is data
 in its Reply. A killed run goes on from its calls.sqlite: what was answered is not asked again.
@@ -21,6 +20,7 @@ from insights.models.opening import open_model
 from insights.models.prices import Price, price_of
 from insights.models.replay import Recorder, ReplayModel
 from insights.models.scripted import ScriptedModel
+from insights.models.tiers import Tiers, open_tiers
 
 __all__ = [
     "Budget",
@@ -36,11 +36,13 @@ __all__ = [
     "Reply",
     "Request",
     "ScriptedModel",
+    "Tiers",
     "Tool",
     "Usage",
     "estimate",
     "map_calls",
     "open_model",
+    "open_tiers",
     "price_of",
     "read_totals",
 ]
