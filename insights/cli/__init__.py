@@ -20,7 +20,7 @@ import typer
 from insights import __version__
 from insights.errors import InsightsError
 
-GROUPS = ("ask", "ingest", "read", "doctor")
+GROUPS = ("ask", "demo", "ingest", "read", "run", "doctor")
 
 app = typer.Typer(
     name="insights",

@@ -38,7 +38,9 @@ class Check(NamedTuple):
 
 @app.command()
 def doctor(format: FormatOption = "pretty") -> None:
-    """Check Python, packages, the sandbox, disk and keys; status 1 when something needed is missing.
+    """Check whether this machine has what is needed.
+
+    Python, packages, the sandbox, disk, keys (by name only). Status 1 when something needed is missing.
 
     \b
     insights doctor

@@ -29,7 +29,9 @@ TraceArgument = Annotated[
 
 @app.command()
 def info(corpus: CorpusArgument, format: FormatOption = "pretty") -> None:
-    """Say what a corpus holds: outcomes, agents, tasks, tools, cost, detectors, tables, what could not be read.
+    """Say what a corpus holds.
+
+    Outcomes, agents, tasks, tools, cost, detectors, slices, and what could not be read; as JSON also every table.
 
     \b
     insights info airline.corpus
@@ -54,7 +56,9 @@ def sql(
     limit: Annotated[int | None, typer.Option(help="At most so many rows.", min=1)] = None,
     format: TableFormatOption = "pretty",
 ) -> None:
-    """Run one read-only SQL query over a corpus. A finding's predicate runs again this way.
+    """Run one read-only SQL query over a corpus.
+
+    A finding's predicate runs again this way.
 
     \b
     insights sql airline.corpus "SELECT success, count(*) FROM traces GROUP BY ALL"
@@ -123,7 +127,7 @@ def show(
     max_chars: Annotated[int, typer.Option(help="Bound on the text for reading; json is complete.", min=500)] = 20_000,
     format: FormatOption = "pretty",
 ) -> None:
-    """Show one trace for reading, or the steps around a citation.
+    """Show a trace for reading, or the steps around a citation.
 
     \b
     insights show airline.corpus openai_chat:conv_17
@@ -149,7 +153,7 @@ def replay(
     delay: Annotated[float, typer.Option(help="Seconds to wait between steps.", min=0)] = 0.0,
     format: FormatOption = "pretty",
 ) -> None:
-    """Print a trace step by step, with the time since the start and what the detectors saw at each step.
+    """Print a trace step by step, with what the detectors saw.
 
     \b
     insights replay airline.corpus openai_chat:conv_17

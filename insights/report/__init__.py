@@ -16,7 +16,7 @@ from insights.report.terminal import head
 if TYPE_CHECKING:
     from primitives.corpus import Corpus
 
-__all__ = ["check", "head", "load", "write"]
+__all__ = ["check", "head", "load", "render_again", "write"]
 
 
 def write(report: Report, run_dir: Path, *, corpus: Corpus, cells: Sequence[Any] = ()) -> None:
@@ -38,6 +38,16 @@ def write(report: Report, run_dir: Path, *, corpus: Corpus, cells: Sequence[Any]
     files["notebook.ipynb"] = notebook(report, cells)
     files["findings.json"] = json.dumps(to_json(report), ensure_ascii=False, indent=1, default=str) + "\n"
     _write(run_dir, files)
+
+
+def render_again(report: Report, run_dir: Path, corpus: Corpus) -> None:
+    """Write report.md and report.html afresh from a loaded report; findings.json and the notebook stay as they are."""
+    from insights.report.context import around_citations
+    from insights.report.html import render as html
+    from insights.report.markdown import render as markdown
+
+    _replace(run_dir / "report.md", markdown(report))
+    _replace(run_dir / "report.html", html(report, around_citations(report, corpus)))
 
 
 def check(report: Report) -> None:
