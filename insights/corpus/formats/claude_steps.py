@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from insights.corpus.formats.anthropic_messages import anthropic_usage, block_parts
+from insights.corpus.formats.chat import flatten, timestamp
 from insights.corpus.formats.claude_tree import INTERRUPTED, Entry
-from insights.corpus.formats.openai_chat import flatten, timestamp
 from insights.corpus.parse import mapping
 from insights.corpus.trace import Trace
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from insights.corpus.formats.openai_chat import flatten
+from insights.corpus.formats.chat import flatten
 
 INTERRUPTED = re.compile(r"\s*\[Request interrupted by user")
 

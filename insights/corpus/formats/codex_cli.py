@@ -24,8 +24,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from insights.corpus.formats import Confidence, mark, reader
+from insights.corpus.formats.chat import timestamp
 from insights.corpus.formats.codex_events import Rollout
-from insights.corpus.formats.openai_chat import timestamp
 from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source

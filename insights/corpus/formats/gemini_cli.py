@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from insights.corpus.formats import Confidence, mark, reader
-from insights.corpus.formats.openai_chat import flatten, timestamp
+from insights.corpus.formats.chat import flatten, timestamp
 from insights.corpus.formats.response_items import EXIT_CODE
 from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head

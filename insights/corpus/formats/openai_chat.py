@@ -3,288 +3,282 @@
     {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function",
      "function": {"name": "search", "arguments": "{\\"q\\": 1}"}}]}, {"role": "tool", "tool_call_id": "call_1", "content": "…"}]}
 
-Containers read: an object with `messages`; a bare list of messages; one message per line; request logs
-(`request`/`response`, Batch output with `custom_id`, LiteLLM logs); JSONL of any of these. In a request log each line repeats the
-history, so lines that are prefixes of a later one are folded into it and only give their usage.
-Outcome keys beside `messages` (`success`, `passed`, `resolved`, `reward`, `score`, and the same inside `metadata`) are taken as the verdict.
+- Containers read: an object with `messages`; a bare list; one message per line (grouped by conversation id where they have
+  one); request logs (`request`/`response`, LiteLLM, Batch output with `custom_id`); stored completions; streamed chunks, also
+  as `data:` lines; JSONL of any of these.
+- Lines of a log that repeat the history are folded (see request_log), each giving one row of `llm_calls`. A line with an
+  outcome or an id of its own is a trace of its own.
+- `arguments` may be invalid, empty or encoded twice; ids may repeat: calls and results pair in order.
+- Outcome keys beside `messages` (`success`, `passed`, `resolved`, `reward`, `score`, also inside `metadata`) are the verdict.
+Dropped: log probabilities, tool definitions, choices after the first (counted).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from insights.corpus.formats import reader
+import orjson
+
+from insights.corpus.formats import Confidence, reader
+from insights.corpus.formats.chat import (
+    SCORES,
+    VERDICTS,
+    add_messages,
+    apply_metadata,
+    flatten,
+    is_message,
+    timestamp,
+)
+from insights.corpus.formats.request_log import NAMES, Conversation, Log, Request, name_of
+from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
-from insights.corpus.trace import Step, Trace
+from insights.corpus.trace import Trace
 
-ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
-VERDICTS = ("success", "passed", "resolved", "is_correct", "correct", "task_success")
-SCORES = ("reward", "score")
+__all__ = ["add_messages", "apply_metadata", "flatten", "is_message", "timestamp"]
 
-
-def is_message(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.get("role") in ROLES
-        and bool({"content", "tool_calls", "function_call"} & value.keys())
-    )
+HOLDERS = ("request", "body", "kwargs", "data", "input", "params")
+LEFT_OUT = ("messages", "metadata", "response", "tools", "choices", "usage", *HOLDERS)
+STOPPED = {"stop": "completed", "length": "limit_tokens", "content_filter": "refused"}
 
 
-def add_messages(t: Trace, messages: list[Any], *, pointer: str = "") -> list[Step]:
-    """Append chat messages to a trace; returns the steps added, in order."""
-    start = len(t.steps)
-    for i, m in enumerate(messages):
-        where = f"{pointer}/{i}"
-        if not isinstance(m, dict):
-            t.step("user" if i == 0 else None, m, kind="log", src_pointer=where)
-            t.issue("not_a_message", f"{where} is {type(m).__name__}")
-            continue
-        _add_message(t, m, where)
-    return t.steps[start:]
-
-
-def _add_message(t: Trace, m: Mapping[str, Any], where: str) -> None:
-    role = m.get("role")
-    text, parts, is_error = flatten(m.get("content"))
-    stamp = timestamp(m.get("timestamp") or m.get("created_at") or m.get("ts"))
-    if role in ("tool", "function"):
-        flag = m.get("error", m.get("is_error"))
-        failed = is_error or bool(flag)
-        t.result(
-            text if text or not isinstance(flag, str) else flag,
-            id=m.get("tool_call_id"),
-            name=m.get("name"),
-            status="error" if failed else "ok" if flag is False else None,
-            error_basis="flag" if failed else None,
-            ts=stamp,
-            parts=parts,
-            src_pointer=where,
-        )
-        return
-    seq = t.step(
-        role,
-        text if text is not None else m.get("refusal"),
-        ts=stamp,
-        reasoning=m.get("reasoning_content") or (m.get("reasoning") if isinstance(m.get("reasoning"), str) else None),
-        agent=m.get("name") if role == "assistant" else None,
-        origin="model"
-        if role == "assistant"
-        else "harness"
-        if role in ("system", "developer")
-        else "human"
-        if role == "user"
-        else None,
-        parts=parts,
-        src_pointer=where,
-    )
-    for call in m.get("tool_calls") or []:
-        if not isinstance(call, dict):
-            t.issue("bad_tool_call", f"{where}: a tool call is {type(call).__name__}", seq=seq)
-            continue
-        function = call.get("function") or call.get("custom") or call
-        if isinstance(function, str):
-            function = {"name": function, "arguments": call.get("args") or call.get("arguments")}
-        t.call(
-            seq,
-            function.get("name"),
-            function.get("arguments", function.get("input")),
-            id=call.get("id"),
-            requestor=call.get("requestor") or "assistant",
-        )
-    legacy = m.get("function_call")
-    if isinstance(legacy, dict):
-        t.call(seq, legacy.get("name"), legacy.get("arguments"))
-
-
-def flatten(content: Any) -> tuple[str | None, Any, bool]:
-    """(text, parts that are not text, whether a part says it is an error) of a message's content."""
-    if content is None or isinstance(content, str):
-        return content, None, False
-    if isinstance(content, list):
-        texts = [
-            p if isinstance(p, str) else p["text"]
-            for p in content
-            if isinstance(p, str) or (isinstance(p, dict) and isinstance(p.get("text"), str))
-        ]
-        rest = [
-            p
-            for p in content
-            if not isinstance(p, str) and not (isinstance(p, dict) and isinstance(p.get("text"), str))
-        ]
-        return (
-            "\n".join(texts) if texts else None,
-            rest or None,
-            any(isinstance(p, dict) and p.get("is_error") for p in content),
-        )
-    if isinstance(content, dict) and isinstance(content.get("text"), str):
-        return content["text"], None, False
-    return None, [content], False
-
-
-def timestamp(value: Any) -> datetime | None:
-    """A time in UTC from ISO text or seconds, milliseconds, microseconds or nanoseconds since 1970; None where it is none."""
-    if isinstance(value, str) and value:
-        try:
-            stamp = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            return timestamp(float(value)) if value.replace(".", "", 1).isdigit() else None
-        return stamp.astimezone(UTC) if stamp.tzinfo else stamp.replace(tzinfo=UTC)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
-        seconds = float(value)
-        while seconds > 1e11:
-            seconds /= 1000
-        try:
-            return datetime.fromtimestamp(seconds, UTC)
-        except (OverflowError, ValueError, OSError):
-            return None
-    return None
-
-
-def _detect(head: Head):
+def _detect(head: Head) -> Confidence | None:
     first = head.first
-    if first.get("object") == "chat.completion" or isinstance(first.get("choices"), list):
+    if str(first.get("object", "")).startswith("chat.completion") or isinstance(first.get("choices"), list):
         return "likely"
-    messages = first.get("messages")
-    if isinstance(messages, list) and messages and all(is_message(m) for m in messages[:-1] or messages):
-        return (
-            "likely"
-            if any(m.get("tool_calls") or m.get("role") == "tool" for m in messages if isinstance(m, dict))
-            else "guess"
-        )
-    records = [r for r in head.records if not isinstance(r, list)]
-    if records and all(is_message(r) for r in records[:-1] or records) and (len(records) > 1):
+    if head.text.lstrip().startswith("data: {") and '"choices"' in head.text[:4000]:
+        return "likely"
+    if isinstance(mapping(first.get("response")).get("choices"), list) or _is_batch(first):
+        return "likely"
+    for holder in (first, *(mapping(first.get(k)) for k in HOLDERS)):
+        messages = holder.get("messages")
+        if isinstance(messages, list) and messages and all(is_message(m) for m in messages[:-1] or messages):
+            used = any(m.get("tool_calls") or m.get("role") == "tool" for m in messages if isinstance(m, dict))
+            return "likely" if used else "guess"
+    records = [r for r in head.records if not isinstance(r, list) and not _is_bookkeeping(r)]
+    if len(records) > 1 and all(is_message(r) for r in records[:-1]):
         return "guess"
-    if any(isinstance(r, list) and r and all(is_message(m) for m in r[:-1] or r) for r in head.records[:3]):
+    if any(isinstance(r, list) and len(r) > 1 and all(is_message(m) for m in r[:-1]) for r in head.records[:3]):
         return "guess"
     return None
+
+
+def _is_batch(value: Mapping[str, Any]) -> bool:
+    return "custom_id" in value and "response" in value and "error" in value
+
+
+def _is_bookkeeping(value: Any) -> bool:
+    """Lines such as {"role": "_checkpoint"} that Kimi's and others' context files hold between messages."""
+    return isinstance(value, dict) and str(value.get("role", "")).startswith("_")
 
 
 @reader("openai_chat", title="OpenAI chat messages", rank=80, detect=_detect)
 def read(source: Source) -> Iterator[Trace]:
-    loose: list[Any] = []
-    for i, record in enumerate(source.records()):
+    log, chunks = Log(), Chunks()
+    loose: dict[str, list[tuple[Any, Record]]] = {}
+    n_marks = 0
+    for index, record in enumerate(_records(source)):
         value = record.value
         if is_message(value):
-            loose.append(value)
-        elif isinstance(value, list) and value and is_message(value[0]):
-            yield _trace(source, {"messages": value}, record, i)
-        elif isinstance(value, dict) and (messages_of(value)):
-            yield _trace(source, value, record, i)
+            loose.setdefault(name_of(value), []).append((value, record))
+        elif _is_bookkeeping(value):
+            n_marks += 1
+        elif isinstance(value, dict) and value.get("object") == "chat.completion.chunk":
+            chunks.take(value, record)
+        elif (request := _request(value, record, index)) is not None:
+            for conversation in log.add(request, apart=_has_verdict(request.value)):
+                yield _trace(source, conversation)
         else:
             source.n_bad += 1
-            source.issue(
-                "not_a_conversation", f"record {i} holds no messages: {str(value)[:80]!r}", offset=record.offset
-            )
-    if loose:
-        yield _trace(source, {"messages": loose}, Record(None), 0)
+            what = f"a record holds no messages: {str(value)[:80]!r}"
+            source.issue("not_a_conversation", what, offset=record.offset)
+    for request in (*chunks.requests(), *_loose(loose)):
+        for conversation in log.add(request):
+            yield _trace(source, conversation)
+    if n_marks:
+        source.issue("no_step", "lines outside the conversation", severity="info", n=n_marks)
+    if log.n_folded:
+        source.issue("history_folded", "lines that repeat an earlier conversation", severity="info", n=log.n_folded)
+    for conversation in log.rest():
+        yield _trace(source, conversation)
 
 
-def messages_of(value: Mapping[str, Any]) -> list[Any]:
-    """The messages of one record, the answer of a request log included."""
-    for holder in (value, value.get("request"), value.get("body"), value.get("kwargs")):
-        if isinstance(holder, dict) and isinstance(holder.get("messages"), list):
-            return [*holder["messages"], *_answers(value)]
-    return _answers(value)
+def _loose(messages: dict[str, list[tuple[Any, Record]]]) -> Iterator[Request]:
+    """Messages that stood one by one, a request for each conversation they name."""
+    for index, (name, rows) in enumerate(messages.items()):
+        first = rows[0][0]
+        own = {k: first[k] for k in NAMES if name and k in first}
+        yield Request([m for m, _ in rows], [], own, rows[0][1], index)
 
 
-def _answers(value: Mapping[str, Any]) -> list[Any]:
-    response = value.get("response", value if "choices" in value else None)
-    if isinstance(response, dict) and isinstance(response.get("body"), dict):
-        response = response["body"]
-    choices = response.get("choices") if isinstance(response, dict) else None
-    return [c["message"] for c in (choices or [])[:1] if isinstance(c, dict) and isinstance(c.get("message"), dict)]
+def _records(source: Source) -> Iterator[Record]:
+    if not source.head.text.lstrip().startswith("data: {"):
+        yield from source.records()
+        return
+    offset = 0
+    with source.path.open("rb") as file:
+        for line in file:
+            body = line[5:].strip() if line.startswith(b"data:") else b""
+            if body not in (b"", b"[DONE]"):
+                try:
+                    source.n_records += 1
+                    yield Record(orjson.loads(body), offset, len(line))
+                except orjson.JSONDecodeError as error:
+                    source.n_bad += 1
+                    source.issue("bad_line", f"{error}: {line[:80]!r}", offset=offset)
+            offset += len(line)
 
 
-def _trace(source: Source, value: dict[str, Any], record: Record, index: int) -> Trace:
-    meta = value.get("metadata") if isinstance(value.get("metadata"), dict) else {}
-    both = {
-        **meta,
-        **{
-            k: v
-            for k, v in value.items()
-            if k not in ("messages", "metadata", "request", "response", "tools", "kwargs", "body")
-        },
-    }
-    own = next(
-        (both[k] for k in ("trace_id", "run_id", "id", "conversation_id", "custom_id", "session_id") if both.get(k)),
-        None,
-    )
-    t = Trace("openai_chat", str(own) if own else f"{source.name}#{index}")
-    add_messages(t, messages_of(value), pointer=f"{record.pointer or ''}/messages")
-    for s in t.steps[:1]:
-        s.src_offset, s.src_len = record.offset, record.length
-    _usage(t, value)
+def _has_verdict(value: dict[str, Any]) -> bool:
+    meta = mapping(value.get("metadata"))
+    return any(key in holder for holder in (value, meta) for key in (*VERDICTS, *SCORES))
+
+
+def _request(value: Any, record: Record, index: int) -> Request | None:
+    """The messages of one record and the answer it got; None where it holds neither."""
+    if isinstance(value, list):
+        return Request(value, [], {}, record, index) if value and is_message(value[0]) else None
+    if not isinstance(value, dict):
+        return None
+    holders = (value, *(mapping(value.get(k)) for k in HOLDERS))
+    messages: list[Any] = next((h["messages"] for h in holders if isinstance(h.get("messages"), list)), [])
+    answer = _answer(_response(value))
+    if not messages and not answer and not (_is_batch(value) and value.get("error")):
+        return None
+    return Request(messages, answer, value, record, index)
+
+
+def _response(value: Mapping[str, Any]) -> dict[str, Any]:
+    response = value if isinstance(value.get("choices"), list) else mapping(value.get("response"))
+    return mapping(response.get("body")) or mapping(response)
+
+
+def _answer(response: Mapping[str, Any]) -> list[Any]:
+    choices = response.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = mapping(first).get("message")
+    return [message] if isinstance(message, dict) else []
+
+
+def _trace(source: Source, conversation: Conversation) -> Trace:
+    value, record = conversation.value, conversation.record
+    both = {**mapping(value.get("metadata")), **{k: v for k, v in value.items() if k not in LEFT_OUT}}
+    both = {**{k: v for k, v in mapping(value.get("request")).items() if k == "model"}, **both}
+    names = ("trace_id", "run_id", "conversation_id", "session_id", "custom_id", "id", "thread_id")
+    own = next((both[k] for k in names if both.get(k) and isinstance(both[k], (str, int))), None)
+    t = Trace("openai_chat", str(own) if own else f"{source.name}#{conversation.index}")
+    steps = add_messages(t, conversation.messages, pointer=f"{record.pointer or ''}/messages")
+    if steps:
+        steps[0].src_offset, steps[0].src_len = record.offset, record.length
+    for at, request in conversation.calls:
+        answered = next((s for s in steps if s.src_pointer == f"{record.pointer or ''}/messages/{at}"), None)
+        _model_call(t, request, answered.seq if answered is not None and request.answer else None)
     apply_metadata(t, both)
+    first = conversation.calls[0][1].value
+    t.started_at = _time(first) or t.started_at
+    took = [s.duration_ms for s in steps if s.duration_ms]
+    if t.duration_s is None and took:
+        t.duration_s = sum(took) / 1000
+    if len(conversation.calls) > 1:
+        t.ended_at = t.ended_at or _time(value)
+    n_more = sum(max(0, len(_response(r.value).get("choices") or []) - 1) for _, r in conversation.calls)
+    if n_more:
+        t.issue("choices_left_out", "answers after the first of a request", severity="info", n=n_more)
     return t
 
 
-def _usage(t: Trace, value: Mapping[str, Any]) -> None:
-    response = value.get("response") if isinstance(value.get("response"), dict) else value
-    usage = response.get("usage") if isinstance(response, dict) else None
-    if not isinstance(usage, dict):
+def _time(value: Mapping[str, Any]) -> Any:
+    keys = ("timestamp", "created_at", "start_time", "started_at", "created", "time")
+    return timestamp(next((h[k] for h in (value, _response(value)) for k in keys if h.get(k)), None))
+
+
+def _model_call(t: Trace, request: Request, seq: int | None) -> None:
+    value, response = request.value, _response(request.value)
+    usage = mapping(response.get("usage")) or mapping(value.get("usage"))
+    error = value.get("error") or response.get("error")
+    if error and not request.answer:
+        _failed(t, error)
+    if not usage and not request.answer:
         return
-    t.llm(
-        response.get("id"),
-        model=response.get("model"),
+    cost = next((c for c in (value.get("cost"), mapping(response.get("_hidden_params")).get("response_cost"),
+                             usage.get("cost")) if isinstance(c, (int, float))), None)  # fmt: skip
+    finish = next((c.get("finish_reason") for c in response.get("choices") or [] if isinstance(c, dict)), None)
+    started = _time(value)
+    latency = next((float(value[k]) * m for k, m in (("latency_sec", 1000.0), ("latency_ms", 1.0)) if
+                    isinstance(value.get(k), (int, float))), None)  # fmt: skip
+    own = response.get("id")
+    name = t.llm(
+        own if isinstance(own, str) and not any(c["llm_call_id"] == own for c in t.llm_calls) else None,
+        first_seq=seq,
+        model=response.get("model") or mapping(value.get("request")).get("model"),
+        model_requested=mapping(value.get("request")).get("model"),
+        started_at=started,
         input_tokens=usage.get("prompt_tokens", usage.get("input_tokens")),
         output_tokens=usage.get("completion_tokens", usage.get("output_tokens")),
-        cache_read_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
-        reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens"),
-        cost_usd=value.get("cost") if isinstance(value.get("cost"), (int, float)) else None,
-        finish_reason=next(
-            (c.get("finish_reason") for c in response.get("choices") or [] if isinstance(c, dict)), None
-        ),
+        cache_read_tokens=mapping(usage.get("prompt_tokens_details")).get("cached_tokens"),
+        cache_write_tokens=usage.get("cache_creation_input_tokens"),
+        reasoning_tokens=mapping(usage.get("completion_tokens_details")).get("reasoning_tokens"),
+        cost_usd=cost,
+        finish_reason=finish,
+        native_finish_reason=finish,
+        status="ok",
+        extra={"latency_ms": latency} if latency is not None else None,
+    )
+    if seq is not None:
+        t.steps[seq].llm_call_id, t.steps[seq].ts = name, t.steps[seq].ts or started
+        t.steps[seq].duration_ms = latency
+        for call in t.calls:
+            if call.call_seq == seq:
+                call.llm_call_id = name
+    t.native_end_reason = finish
+    t.end_reason = STOPPED.get(str(finish), "unknown")
+
+
+def _failed(t: Trace, error: Any) -> None:
+    held = mapping(error)
+    text = held.get("message") or (error if isinstance(error, str) else str(error))
+    t.step("system", text, kind="error", origin="harness", is_error=True)
+    t.end_reason, t.error_type, t.error_message = (
+        "error",
+        str(held.get("code") or held.get("type") or "error"),
+        str(text)[:2000],
     )
 
 
-def apply_metadata(t: Trace, both: Mapping[str, Any]) -> None:
-    """Place well-known keys of a record's metadata into columns; keep the rest as metadata."""
-    rest = dict(both)
-    for key in VERDICTS:
-        if isinstance(rest.get(key), (bool, int)) and rest[key] in (0, 1) and t.success is None:
-            t.success = bool(rest.pop(key))
-            t.score_name = key
-    for key in SCORES:
-        if t.score is None and isinstance(rest.get(key), (int, float)) and not isinstance(rest.get(key), bool):
-            t.score, t.score_name = float(rest.pop(key)), key
-            if t.success is None and key == "reward" and t.score in (0.0, 1.0):
-                t.success = t.score == 1.0
-    for column, keys in {
-        "task_id": ("task_id", "task", "problem_id", "instance_id", "question_id"),
-        "model": ("model", "model_name"),
-        "agent": ("agent", "agent_name"),
-        "agent_version": ("agent_version", "version", "release"),
-        "session_id": ("session_id", "thread_id", "conversation_id"),
-        "dataset": ("dataset", "benchmark", "suite"),
-        "split": ("split",),
-        "end_reason": ("end_reason",),
-        "native_end_reason": ("termination_reason", "stop_reason", "finish_reason", "exit_status"),
-    }.items():
-        for key in keys:
-            if getattr(t, column) is None and isinstance(rest.get(key), (str, int)):
-                setattr(t, column, str(rest.pop(key)))
-    for key in ("trial", "epoch", "attempt", "repeat"):
-        if t.trial is None and isinstance(rest.get(key), int):
-            t.trial = rest.pop(key)
-    t.started_at = timestamp(
-        next((rest[k] for k in ("started_at", "timestamp", "created_at", "start_time", "created") if rest.get(k)), None)
-    )
-    t.ended_at = timestamp(
-        next((rest[k] for k in ("ended_at", "end_time", "completed_at", "finished_at") if rest.get(k)), None)
-    )
-    for column, keys in {
-        "cost_usd": ("cost_usd", "total_cost", "cost"),
-        "duration_s": ("duration_s", "duration", "latency_s"),
-    }.items():
-        for key in keys:
-            if (
-                getattr(t, column) is None
-                and isinstance(rest.get(key), (int, float))
-                and not isinstance(rest.get(key), bool)
-            ):
-                setattr(t, column, float(rest[key]))
-    t.metadata.update({k: v for k, v in rest.items() if isinstance(v, (str, int, float, bool)) and len(str(v)) <= 2000})
-    t.extra.update({k: v for k, v in rest.items() if isinstance(v, (dict, list)) and v})
+class Chunks:
+    """Puts streamed completions together again, by their id; usage comes in a last chunk without choices."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[dict[str, Any], Record]] = {}
+
+    def take(self, chunk: dict[str, Any], record: Record) -> None:
+        own = str(chunk.get("id"))
+        if own not in self._open:
+            empty: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": {}}
+            held = {"id": own, "model": chunk.get("model"), "created": chunk.get("created"), "message": empty}
+            self._open[own] = (held, record)
+        held, _ = self._open[own]
+        held["usage"] = chunk.get("usage") or held.get("usage")
+        for choice in (chunk.get("choices") or [])[:1]:
+            self._delta(held["message"], mapping(mapping(choice).get("delta")))
+            held["finish_reason"] = mapping(choice).get("finish_reason") or held.get("finish_reason")
+
+    def _delta(self, message: dict[str, Any], delta: dict[str, Any]) -> None:
+        for key in ("content", "reasoning_content", "reasoning", "refusal"):
+            if isinstance(delta.get(key), str):
+                message[key] = (message.get(key) or "") + delta[key]
+        for part in delta.get("tool_calls") or []:
+            piece, function = mapping(part), mapping(mapping(part).get("function"))
+            at = piece.get("index", len(message["tool_calls"]))
+            call = message["tool_calls"].setdefault(at, {"id": None, "function": {"name": "", "arguments": ""}})
+            call["id"] = call["id"] or piece.get("id")
+            call["function"]["name"] += function.get("name") or ""
+            call["function"]["arguments"] += function.get("arguments") or ""
+
+    def requests(self) -> Iterator[Request]:
+        for held, record in self._open.values():
+            message = {**held["message"], "tool_calls": list(held["message"]["tool_calls"].values())}
+            choice = {"message": message, "finish_reason": held.get("finish_reason")}
+            response = {**{k: held[k] for k in ("id", "model", "created", "usage")}, "choices": [choice]}
+            yield Request([], [message], {"id": held["id"], "response": response}, record)

@@ -30,7 +30,7 @@ from typing import Any
 import orjson
 
 from insights.corpus.formats import Confidence, mark, reader
-from insights.corpus.formats.openai_chat import timestamp
+from insights.corpus.formats.chat import timestamp
 from insights.corpus.parse import clean, mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source

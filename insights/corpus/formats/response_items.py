@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from insights.corpus.formats.openai_chat import flatten
+from insights.corpus.formats.chat import flatten
 from insights.corpus.parse import mapping
 from insights.corpus.trace import Trace
 
@@ -235,8 +235,8 @@ def read_output(raw: Any) -> tuple[str | None, Any, int | None, float | None]:
                 took * 1000 if isinstance(took, (int, float)) else None,
             )
     if isinstance(raw, dict) and ("stdout" in raw or "stderr" in raw):
-        text = "\n".join(str(raw[k]) for k in ("stdout", "stderr") if raw.get(k))
-        return text, None, _int(raw.get("exitCode", raw.get("exit_code"))), None
+        shown = "\n".join(str(raw[k]) for k in ("stdout", "stderr") if raw.get(k))
+        return shown, None, _int(raw.get("exitCode", raw.get("exit_code"))), None
     if isinstance(raw, dict) and isinstance(raw.get("content"), (str, list)):
         raw = raw["content"]
     text, parts, _ = flatten(_texts(raw))

@@ -1,0 +1,149 @@
+"""Fold logs in which each line repeats the conversation so far: one conversation, one model call a line.
+
+A line continues a conversation when its messages begin with all that conversation holds, the last answer included (or
+with all but that answer, which the line then tells in its own words). The same prompt asked again is another
+conversation: five trials stay five. Lines that name different conversations are never folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from insights.corpus.formats.chat import flatten
+from insights.corpus.source import Record
+
+MOST_OPEN = 256  # unit: conversations held while waiting for a line that continues them
+NAMES = ("conversation_id", "session_id", "thread_id", "trace_id", "run_id", "custom_id", "task_id", "instance_id")
+
+
+@dataclass
+class Request:
+    """One line: the messages it sent, the answer it got, and the line itself."""
+
+    messages: list[Any]
+    answer: list[Any]
+    value: dict[str, Any]
+    record: Record
+    index: int = 0  # of the line in its source
+
+
+@dataclass
+class Conversation:
+    """`messages` is the longest history; `calls` pairs each request with the index of its answer in `messages`."""
+
+    name: str
+    messages: list[Any] = field(default_factory=list)
+    calls: list[tuple[int, Request]] = field(default_factory=list)
+    record: Record = field(default_factory=lambda: Record(None))
+    keys: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def index(self) -> int:
+        return self.calls[0][1].index
+
+    @property
+    def value(self) -> dict[str, Any]:
+        return self.calls[-1][1].value
+
+
+class Log:
+    """Open conversations, at most MOST_OPEN of them: the one longest untouched is handed over first."""
+
+    def __init__(self) -> None:
+        self.n_folded = 0
+        self._open: dict[int, Conversation] = {}
+        self._heads: dict[tuple[str, int], Conversation] = {}
+        self._asked: dict[tuple[str, int], Conversation] = {}
+
+    def add(self, request: Request, *, apart: bool = False) -> list[Conversation]:
+        """Take one line; gives the conversations that are finished by it. `apart`: never fold this line."""
+        name = name_of(request.value)
+        found, known = (None, 0) if apart else self._continued(name, request.messages)
+        if found is None:
+            found = Conversation(name, record=request.record)
+        else:
+            self.n_folded += 1
+        found.messages[known:] = [*request.messages[known:], *request.answer]
+        found.calls.append((len(request.messages), request))
+        if apart:
+            return [found]
+        self._remember(found, name, request)
+        if len(self._open) <= MOST_OPEN:
+            return []
+        oldest = next(iter(self._open.values()))
+        self._forget(oldest)
+        return [oldest]
+
+    def _remember(self, found: Conversation, name: str, request: Request) -> None:
+        self._forget(found)
+        asked = rolled(request.messages)
+        full = rolled(request.answer, asked[-1] if asked else 0)
+        found.keys = ((name, (full or asked or [0])[-1]), (name, asked[-1] if asked else 0))
+        self._heads[found.keys[0]] = self._asked[found.keys[1]] = self._open[id(found)] = found
+
+    def _forget(self, found: Conversation) -> None:
+        self._open.pop(id(found), None)
+        for table, key in zip((self._heads, self._asked), found.keys, strict=False):
+            if table.get(key) is found:
+                del table[key]
+
+    def rest(self) -> list[Conversation]:
+        """What is still open, in the order it was last touched."""
+        left = list(self._open.values())
+        self._open, self._heads, self._asked = {}, {}, {}
+        return left
+
+    def _continued(self, name: str, messages: list[Any]) -> tuple[Conversation | None, int]:
+        hashes = rolled(messages)
+        for n in range(len(hashes), 0, -1):
+            found = self._heads.get((name, hashes[n - 1]))
+            if found is not None and n < len(hashes):
+                return found, n
+            found = self._asked.get((name, hashes[n - 1]))
+            if found is not None and n < len(hashes) and _role(messages[n]) == "assistant":
+                return found, n
+        return None, 0
+
+
+def rolled(messages: list[Any], start: int = 0) -> list[int]:
+    """A running hash after each message, over what was said and called (not over markers such as cache_control)."""
+    out = []
+    at = start
+    for message in messages:
+        at = hash((at, *_said(message)))
+        out.append(at)
+    return out
+
+
+def _said(message: Any) -> Iterator[Any]:
+    if not isinstance(message, dict):
+        yield str(message)
+        return
+    yield _role(message)
+    text, parts, _ = flatten(message.get("content"))
+    yield text or ""
+    for part in parts or ():
+        if isinstance(part, dict) and part.get("type") in ("tool_use", "tool_result"):
+            yield str(part.get("input") or part.get("content"))
+    for key in ("arguments", "output", "input"):  # items of the Responses API
+        if key in message:
+            yield str(message[key])
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") if isinstance(call, dict) else None
+        yield str(function.get("arguments")) if isinstance(function, dict) else str(call)
+
+
+def _role(message: Any) -> str:
+    return str(message.get("role")) if isinstance(message, dict) else ""
+
+
+def name_of(value: dict[str, Any]) -> str:
+    """What the line says of the conversation it belongs to; "" where it says nothing."""
+    meta = value.get("metadata")
+    for holder in (value, meta if isinstance(meta, dict) else {}):
+        found = [str(holder[key]) for key in NAMES if isinstance(holder.get(key), (str, int))]
+        if found:
+            return "\0".join(found)
+    return ""
