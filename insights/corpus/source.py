@@ -70,6 +70,12 @@ class Source:
         return Path(self.name).name.split(".")[0] or Path(self.name).name
 
     @property
+    def label(self) -> str:
+        """Path below the root without its last suffix: an id for the trace of a file that gives none."""
+        name = self.name
+        return name[: -len(Path(name).suffix)] if Path(name).suffix and name != Path(name).suffix else name
+
+    @property
     def source_id(self) -> str:
         return hashlib.sha1(f"{self.uri}\0{self.member or ''}".encode()).hexdigest()
 
