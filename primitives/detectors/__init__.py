@@ -10,6 +10,7 @@ The same code scans a corpus at ingest (`scan_trace`), a corpus again (`scan_cor
 """
 
 from primitives.detectors.event import Event, Signal, events_of
+from primitives.detectors.over_corpus import scan_corpus
 from primitives.detectors.registry import DETECTORS, Detector, UnknownThreshold, thresholds
 from primitives.detectors.scan import Scan, scan_trace
 
@@ -21,6 +22,7 @@ __all__ = [
     "Signal",
     "UnknownThreshold",
     "events_of",
+    "scan_corpus",
     "scan_trace",
     "thresholds",
 ]

@@ -38,7 +38,8 @@ ABANDONED = declare(
 ASKED = 8  # messages of the user that a new one is compared with
 READ_CHARS = 1_200  # of a user's message
 CONFIRMING = re.compile(
-    r"\b(?:yes|yep|yeah|confirm|confirmed|proceed|go ahead|sure|please do|that works|sounds good|ok|okay|correct|book it|do it)\b"
+    r"\b(?:yes|yep|yeah|confirm|confirmed|proceed|go ahead|sure|please do|that works"
+    r"|sounds good|ok|okay|correct|book it|do it)\b"
 )
 _OPEN = {"pending", "in_progress", "in-progress", "not_started", "todo", "open", "active", "in progress"}
 _CLOSED = {"completed", "complete", "done", "deleted", "cancelled", "canceled", "finished", "closed"}

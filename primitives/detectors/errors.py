@@ -30,17 +30,24 @@ OPEN = 64  # failures remembered at a time
 HEAD_CHARS = 600
 _INVALID = re.compile(
     r"(?:unknown|no such|invalid|unrecogni[sz]ed|unsupported|non-?existent) (?:tool|function)\b"
-    r"|\b(?:tool|function) ['\"`]?[\w.\-]+['\"`]? (?:is |was |does )?(?:not (?:found|exist|available|recogni[sz]ed|registered|supported)|unknown)"
+    r"|\b(?:tool|function) ['\"`]?[\w.\-]+['\"`]? (?:is |was |does )?(?:not (?:found"
+    r"|exist|available|recogni[sz]ed|registered|supported)|unknown)"
     r"|no tool (?:named|called)|not a valid tool|inputvalidationerror|validation errors? for"
     r"|unexpected keyword argument|missing \d* ?required (?:positional |keyword-only )?(?:argument|parameter)"
-    r"|required (?:parameter|argument|property)[^.\n]{0,60}missing|invalid (?:tool )?arguments|failed to parse arguments"
+    r"|required (?:parameter|argument|property)[^.\n]{0,60}missing|invalid (?:tool )?arguments"
+    r"|failed to parse arguments"
     r"|arguments? (?:is|are) not valid json|not valid json",
 )
 _ORDER = re.compile(
-    r"has not been (?:read|opened|initiali[sz]ed|authenticated|started|loaded|created|verified|logged) ?(?:in |yet|first|before)"
-    r"|\bmust (?:first|be called (?:first|before|after))\b|\bmust (?:be )?\w+(?: \w+){0,5} (?:first|before (?:\w+ing|you|it|the))\b"
-    r"|\bbefore (?:you can|calling|using|running|writing|editing)\b|\b(?:please|you need to|you have to) (?:first|\w+ first)\b"
-    r"|\bnot (?:logged|signed) in\b|\blog ?in first\b|\bno (?:file|database|connection|session|page|tab)(?: is| has been)? (?:currently )?(?:open|opened|loaded|active)\b"
+    r"has not been (?:read|opened|initiali[sz]ed|authenticated|started|loaded"
+    r"|created|verified|logged) ?(?:in |yet|first|before)"
+    r"|\bmust (?:first|be called (?:first|before|after))\b|\bmust (?:be )?\w+(?: \w+){0,5} (?:first"
+    r"|before (?:\w+ing|you|it|the))\b"
+    r"|\bbefore (?:you can|calling|using|running|writing|editing)\b|\b(?:please"
+    r"|you need to|you have to) (?:first|\w+ first)\b"
+    r"|\bnot (?:logged|signed) in\b|\blog ?in first\b|\bno (?:file|database|connection"
+    r"|session|page|tab)(?: is| has been)? (?:currently )?(?:open|opened|loaded"
+    r"|active)\b"
 )
 _ORDER_HINTS = (
     "must",
@@ -55,9 +62,11 @@ _ORDER_HINTS = (
     "no connection",
 )
 _DENIED = re.compile(
-    r"user doesn't want to (?:proceed|take this action)|permission (?:to use [\w ]{1,40} )?(?:has been |was )?denied by"
+    r"user doesn't want to (?:proceed|take this action)|permission (?:to use [\w ]{1,40} )?(?:has been "
+    r"|was )?denied by"
     r"|(?:rejected|denied|declined|cancelled) by (?:the )?user|user (?:rejected|denied|declined|refused)"
-    r"|requested permissions? to .{1,200} but you haven't granted|permission to use \w+(?: \w+)* has been denied|approval (?:denied|rejected)"
+    r"|requested permissions? to .{1,200} but you haven't granted|permission to use \w+(?: \w+)* has been denied"
+    r"|approval (?:denied|rejected)"
 )
 
 

@@ -175,7 +175,7 @@ class Evidence(Family):
                 answer.seq,
                 empty.seq,
                 1,
-                f"{empty.name} returned nothing at {empty.seq} ({line(empty.args_text, 80)}); the answer does not say so",
+                f"{empty.name} found nothing for {line(empty.args_text, 80)}; the answer does not say so",
             )
         self._empty = None
         if self.run.calls > self._judged_calls and self._size <= KEPT_CHARS:
@@ -205,9 +205,8 @@ def specifics(text: str) -> list[str]:
             continue
         if start and (text[start - 1].isalnum() or text[start - 1] in "_$€£.,:/-"):
             continue
-        if token.isdigit() and len(token) < 6 or not token.isalnum() and token.replace("-", "").isdigit():
-            continue
-        if token.replace("-", "").isalpha():
+        bare = token.replace("-", "")
+        if bare.isalpha() or (bare.isdigit() and (len(token) < 6 or bare != token)):
             continue
         found.append(token.rstrip("-"))
     for match in _NUMBERED.finditer(text):

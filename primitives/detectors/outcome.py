@@ -50,12 +50,14 @@ NOT_CALLED = declare(
 
 TAIL_CHARS = 2_500
 _RED = re.compile(
-    r"\b[1-9]\d* (?:failed|failing|failures?|errors?)\b|\bFAILED\b|\bFAIL(?:URES?)?:|^FAIL\b|^E   |\bTraceback \(most recent|\berror: "
+    r"\b[1-9]\d* (?:failed|failing|failures?|errors?)\b|\bFAILED\b|\bFAIL(?:URES?)?:"
+    r"|^FAIL\b|^E   |\bTraceback \(most recent|\berror: "
     r"|AssertionError|\bTests failed\b",
     re.M,
 )
 _PLACEHOLDER = re.compile(
-    r"\bTODO\b|\bFIXME\b|NotImplementedError|\b(?:rest of|existing) (?:the )?(?:code|file|function|class|methods?)\b[^\n]{0,20}(?:\.\.\.|here|unchanged|remains)"
+    r"\bTODO\b|\bFIXME\b|NotImplementedError|\b(?:rest of|existing) (?:the )?(?:code"
+    r"|file|function|class|methods?)\b[^\n]{0,20}(?:\.\.\.|here|unchanged|remains)"
     r"|(?:#|//) ?\.\.\. ?(?:\w|$)|\b[Pp]laceholder\b|\b[Ii]mplement (?:this|me|later)\b"
 )
 _PLACEHOLDER_HINTS = (

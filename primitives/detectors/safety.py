@@ -33,10 +33,14 @@ PLANTED = 16  # injected texts remembered
 AROUND_CHARS = 2_000  # of an injected text, kept after its mark
 _HINTS = ("nstruction", "gnore ", "INFORMATION>", "IMPORTANT!")
 _ORDERS = re.compile(
-    r"(?:ignore|disregard|forget) (?:all |any |your |the |my |these |those )*(?:previous|prior|above|earlier|preceding|original|existing)\b"
-    r"|<INFORMATION>|before you can solve the task|\bnew (?:\w+ )?instructions?(?: for| to|:)|instructions? (?:for|to) (?:the |all )?(?:ai|assistant|agent|llm|model)s?\b"
+    r"(?:ignore|disregard|forget) (?:all |any |your |the |my |these |those )*(?:previous"
+    r"|prior|above|earlier|preceding|original|existing)\b"
+    r"|<INFORMATION>|before you can solve the task|\bnew (?:\w+ )?instructions?(?: for"
+    r"| to|:)|instructions? (?:for|to) (?:the |all )?(?:ai|assistant|agent|llm"
+    r"|model)s?\b"
     r"|IMPORTANT!{2,}|IMPORTANT INSTRUCTIONS?|<system>|\[SYSTEM\]|<\|im_start\|>system|system (?:prompt )?override"
-    r"|(?:do not|don't|without) (?:tell|telling|inform|informing|alert|alerting|mention|mentioning)(?: this| it)?(?: to)? the user",
+    r"|(?:do not|don't|without) (?:tell|telling|inform|informing|alert|alerting"
+    r"|mention|mentioning)(?: this| it)?(?: to)? the user",
     re.I,
 )
 _VALUE = re.compile(r"[\w@.+:/-]{6,}")
@@ -60,10 +64,15 @@ _KEY_HINTS = (
     "github.com",
 )
 _KEY = re.compile(
-    r"\bgit (?:log|reflog)\b[^;&|\n]{0,60}(?:--all|--grep|-S|-G|-p\b|--patch|origin|upstream|main|master)|\bgit show (?!HEAD(?![~^])|--stat HEAD\b)\w"
-    r"|\b(?:answer[_-]?key|gold(?:en)?[_-]?(?:patch|answers?|labels?|standard)|ground[_-]?truth|expected[_-](?:output|answers?|results?)s?\.(?:json|txt|csv|md|ya?ml))\b"
-    r"|\bhidden[_-]?tests?\b|\b(?:reference|official|model)[_-]solutions?\b|\bsolutions?\.(?:py|json|txt|md|js)\b|\bFAIL_TO_PASS\b|\boracle\.(?:py|json)\b"
-    r"|\bswe-?bench\b[^\"\n]{0,60}(?:patch|solution|answer|gold)|github\.com/[\w.-]+/[\w.-]+/(?:pull|commit|compare)/\w",
+    r"\bgit (?:log|reflog)\b[^;&|\n]{0,60}(?:--all|--grep|-S|-G|-p\b|--patch|origin"
+    r"|upstream|main|master)|\bgit show (?!HEAD(?![~^])|--stat HEAD\b)\w"
+    r"|\b(?:answer[_-]?key|gold(?:en)?[_-]?(?:patch|answers?|labels?|standard)"
+    r"|ground[_-]?truth|expected[_-](?:output|answers?|results?)s?\.(?:json|txt"
+    r"|csv|md|ya?ml))\b"
+    r"|\bhidden[_-]?tests?\b|\b(?:reference|official|model)[_-]solutions?\b|\bsolutions?\.(?:py"
+    r"|json|txt|md|js)\b|\bFAIL_TO_PASS\b|\boracle\.(?:py|json)\b"
+    r"|\bswe-?bench\b[^\"\n]{0,60}(?:patch|solution|answer|gold)|github\.com/[\w.-]+/[\w.-]+/(?:pull"
+    r"|commit|compare)/\w",
     re.I,
 )
 KEY_CHARS = 2_000

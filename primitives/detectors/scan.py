@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from primitives.detectors.action import WRITE
 from primitives.detectors.dialogue import Dialogue
@@ -18,26 +18,47 @@ from primitives.detectors.run import Family, Run
 from primitives.detectors.safety import Safety
 from primitives.detectors.wording import Answer
 
+if TYPE_CHECKING:
+    from primitives.detectors.rules import Rule
+
 FAMILIES: tuple[type[Family], ...] = (Loops, Progress, Errors, Evidence, Outcome, Dialogue, Safety)
 DERIVED = ("write", "failure", "answer", "silence")
 Handler = Callable[[Family, Event], None]
-_LISTENERS: dict[str, list[tuple[int, Handler]]] = {
-    kind: [(i, getattr(f, f"on_{kind}")) for i, f in enumerate(FAMILIES) if hasattr(f, f"on_{kind}")]
-    for kind in (*KINDS, *DERIVED)
-}
+Listeners = dict[str, list[tuple[int, Handler]]]
+
+
+def listeners(families: Sequence[type[Family]]) -> Listeners:
+    """For each kind of event, which of the families hear it (by place) and the method that does."""
+    return {
+        kind: [(i, getattr(f, f"on_{kind}")) for i, f in enumerate(families) if hasattr(f, f"on_{kind}")]
+        for kind in (*KINDS, *DERIVED)
+    }
+
+
+_LISTENERS = listeners(FAMILIES)
 
 
 class Scan:
     """Feed the events of one run in order; each `step` returns the signals that the event gave rise to.
 
-    `thresholds` {detector: {name: value}} changes shipped ones. The "end" event closes the run. Memory is bounded
-    whatever the length of the run.
+    `thresholds` {detector: {name: value}} changes shipped ones. With `rules` the user's rules run in place of the
+    detectors. The "end" event closes the run. Memory is bounded whatever the length of the run.
     """
 
-    def __init__(self, thresholds: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        settings = _shipped() if not thresholds else thresholds_of(thresholds)
+    def __init__(
+        self,
+        thresholds: Mapping[str, Mapping[str, Any]] | None = None,
+        rules: Sequence[Rule] | None = None,
+    ) -> None:
         self.run = run = Run()
-        self._families = [family(run, settings) for family in FAMILIES]
+        self._families: list[Family]
+        if rules is None:
+            settings = _shipped() if not thresholds else thresholds_of(thresholds)
+            self._families, self._listeners = [family(run, settings) for family in FAMILIES], _LISTENERS
+        else:
+            from primitives.detectors.automata import Written
+
+            self._families, self._listeners = [Written(run, rules)], listeners([Written])
 
     def step(self, event: Event) -> list[Signal]:
         run, kind = self.run, event.kind
@@ -57,7 +78,7 @@ class Scan:
             if kind == "user":
                 run.heard(event)
         families = self._families
-        for i, handle in _LISTENERS[kind]:
+        for i, handle in self._listeners[kind]:
             handle(families[i], event)
         if run.signals:
             out, run.signals = run.signals, []
@@ -69,7 +90,7 @@ class Scan:
         return self.step(Event(seq, "end", end_reason=end_reason, success=success))
 
     def _tell(self, kind: str, event: Event) -> None:
-        for i, handle in _LISTENERS[kind]:
+        for i, handle in self._listeners[kind]:
             handle(self._families[i], event)
 
     def _hand_over(self, said: Event, event: Event) -> None:

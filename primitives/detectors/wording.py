@@ -66,19 +66,23 @@ _ASSUMED: Anchored = (
     (
         "assum",
         re.compile(
-            r"(?:\bi(?:'ll|’ll| will| have|'ve)? (?:just |simply |therefore )?assum(?:e|ed)|\bi(?:'m| am) assuming|\bassuming you (?:want|mean|prefer))\b[^.\n]{0,60}"
+            r"(?:\bi(?:'ll|’ll| will| have|'ve)? (?:just |simply |therefore )?assum(?:e"
+            r"|ed)|\bi(?:'m| am) assuming|\bassuming you (?:want|mean|prefer))\b[^.\n]{0,60}"
         ),
     ),
     (
         "default",
         re.compile(
-            r"\b(?:i(?:'ll|’ll| will| have|'ve)? (?:use[d]?|go(?:ne)? with|went with|pick(?:ed)?|default(?:ed)?)|defaulting)\b[^.\n]{0,40}\bdefault|\bdefault(?:ed|ing) to\b"
+            r"\b(?:i(?:'ll|’ll| will| have|'ve)? (?:use[d]?|go(?:ne)? with|went with|pick(?:ed)?"
+            r"|default(?:ed)?)|defaulting)\b[^.\n]{0,40}\bdefault|\bdefault(?:ed|ing) to\b"
         ),
     ),
     (
         "specif",
         re.compile(
-            r"(?:\b(?:you|user|customer)(?: have|'ve)?(?:n't| not| did not|n’t| didn't| didn’t) specif(?:y|ied)|\b(?:wasn't|was not|isn't|is not|not) specified|\bunspecified)\b[^.\n]{0,60}\b(?:i|so|will|assume|use|choose|default)"
+            r"(?:\b(?:you|user|customer)(?: have|'ve)?(?:n't| not| did not|n’t| didn't"
+            r"| didn’t) specif(?:y|ied)|\b(?:wasn't|was not|isn't|is not|not) specified"
+            r"|\bunspecified)\b[^.\n]{0,60}\b(?:i|so|will|assume|use|choose|default)"
         ),
     ),
 )
@@ -95,7 +99,8 @@ _CORRECTED: Anchored = (
         "you ",
         re.compile(
             r"you (?:(?:didn't|did not) (?!mention|say)\w|forgot|missed|ignored|misunderstood|broke|misread"
-            r"|(?:weren't|were not|were|aren't|are not) supposed to|shouldn't have|(?:got|have) (?:it|that|this) wrong)"
+            r"|(?:weren't|were not|were|aren't|are not) supposed to|shouldn't have|(?:got"
+            r"|have) (?:it|that|this) wrong)"
         ),
     ),
     (
@@ -119,7 +124,8 @@ _CORRECTED: Anchored = (
     ("no, ", re.compile(r"^no, (?:i |that|not |you |don't|do not|this|it(?:'s| is) not|it isn)")),
 )
 _NEGATIVE = re.compile(
-    r"\b(?:no|not|none|nothing|never|cannot|unable|zero|empty|without|0|neither|nor|fail\w*|unfortunately|n't)\b|n't\b|n’t\b"
+    r"\b(?:no|not|none|nothing|never|cannot|unable|zero|empty|without|0|neither"
+    r"|nor|fail\w*|unfortunately|n't)\b|n't\b|n’t\b"
 )
 
 
