@@ -30,9 +30,7 @@ class Gateway:
     `log` gets one dict per call: cell, method, params, seconds, and error (None when it went well).
     """
 
-    def __init__(
-        self, handlers: Mapping[str, Handler], *, log: Callable[[dict[str, Any]], None] | None = None
-    ) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], *, log: Callable[[dict[str, Any]], None] | None = None) -> None:
         self._handlers = dict(handlers)
         self._log = log
         self._cell: str | None = None
@@ -140,5 +138,7 @@ def _failure(request: dict[str, Any], kind: str, message: str) -> dict[str, Any]
 def _encode(reply: dict[str, Any]) -> bytes:
     encoded = json.dumps(reply).encode() + b"\n"
     if len(encoded) > MAX_MESSAGE_BYTES:
-        raise GatewayRefused(f"the answer is {len(encoded)} bytes, at most {MAX_MESSAGE_BYTES} can be sent: ask for less")
+        raise GatewayRefused(
+            f"the answer is {len(encoded)} bytes, at most {MAX_MESSAGE_BYTES} can be sent: ask for less"
+        )
     return encoded

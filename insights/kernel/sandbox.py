@@ -64,10 +64,10 @@ def _why_not(sandbox: str) -> str | None:
         return "bwrap is not installed"
     with tempfile.TemporaryDirectory(prefix="insights-") as folder:
         place = Path(folder).resolve()
-        cage = Cage(sandbox, corpus=place, run_dir=place, scratch=place, sockets=place)
+        cage = Cage(sandbox, corpus=place, run_dir=place, scratch=place / "scratch", private=place)
         cage.prepare()
-        spec = cage.write_spec({"probe": True})
-        done = subprocess.run(cage.command(spec), env=cage.environment(), capture_output=True, text=True, timeout=30)
+        cage.write_spec({"probe": True})
+        done = subprocess.run(cage.command(), env=cage.environment(), capture_output=True, text=True, timeout=30)
     lines = done.stderr.strip().splitlines()
     return None if done.returncode == 0 else (lines[-1] if lines else f"exit status {done.returncode}")
 
@@ -83,63 +83,87 @@ def kernel_uid() -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Cage:
-    """What one kernel may see: `scratch` and `sockets` to write, the rest to read, all absolute and resolved."""
+    """What one kernel may see, all absolute and resolved: `scratch` to write, the rest to read.
+
+    `private` is the host's, new for each launch. Of it the kernel may add to `sockets` and fill `shared_memory`, and
+    read the two files that tell it what to do.
+    """
 
     sandbox: str
     corpus: Path
     run_dir: Path
     scratch: Path
-    sockets: Path
+    private: Path
     extra: Sequence[Path] = ()
+
+    @property
+    def sockets(self) -> Path:
+        return self.private / "s"
+
+    @property
+    def shared_memory(self) -> Path:
+        return self.private / "shm"
+
+    @property
+    def spec(self) -> Path:
+        return self.private / "spec.json"
+
+    @property
+    def connection_file(self) -> Path:
+        return self.private / "connection.json"
+
+    @property
+    def drop_to(self) -> int | None:
+        return None if self.sandbox == "none" else kernel_uid()
 
     def prepare(self) -> None:
         """Make the writable folders and give them to the user the kernel will be."""
-        uid = kernel_uid() if self.sandbox != "none" else None
-        for folder in (self.sockets, self.scratch, self.scratch / ".tmp", self.scratch / ".shm"):
+        for folder in (self.sockets, self.shared_memory, self.scratch):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if uid is not None:
-                os.chown(folder, uid, uid)
+            if self.drop_to is not None:
+                os.chown(folder, self.drop_to, self.drop_to, follow_symlinks=False)
+        for file in (self.spec, self.connection_file):
+            file.touch(mode=0o600)
 
-    def write_spec(self, more: dict[str, Any]) -> Path:
-        """The launcher's instructions, beside the sockets."""
+    def write_spec(self, more: dict[str, Any]) -> None:
+        """The launcher's instructions."""
         spec = {
             "sandbox": self.sandbox,
-            "drop_to": kernel_uid() if self.sandbox != "none" else None,
+            "drop_to": self.drop_to,
             "scratch": str(self.scratch),
-            "shared_memory": str(self.scratch / ".shm"),
+            "shared_memory": str(self.shared_memory),
             "sockets": str(self.sockets),
             "readable": [*map(str, self.readable()), "/proc", "/sys"],
             "devices": DEVICES,
             "primitives": str(_primitives()[0]),
             "threads": threads(),
         }
-        path = self.sockets / "spec.json"
-        path.write_text(json.dumps({**spec, **more}), encoding="utf-8")
-        return path
+        self.spec.write_text(json.dumps({**spec, **more}), encoding="utf-8")
 
     def readable(self) -> list[Path]:
         python = [*_python(), *_primitives(), INSIDE]
         system = [Path(name) for name in (*LIBRARIES, *SINGLE_FILES)]
-        return _existing([*system, *python, *self.extra, self.corpus, self.run_dir])
+        told = [self.spec, self.connection_file]
+        return _existing([*system, *python, *self.extra, self.corpus, self.run_dir, *told])
 
-    def command(self, spec: Path) -> list[str]:
-        launch = [sys.executable, "-I", "-B", str(INSIDE / "launcher.py"), str(spec)]
+    def command(self) -> list[str]:
+        launch = [sys.executable, "-I", "-B", str(INSIDE / "launcher.py"), str(self.spec)]
         return [*self._bubblewrap(), *launch] if self.sandbox == "bubblewrap" else launch
 
     def _bubblewrap(self) -> list[str]:
         bwrap = shutil.which("bwrap")
         assert bwrap is not None
         options = [bwrap, "--die-with-parent", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
-        if kernel_uid() is None:
+        if self.drop_to is None:
             options += ["--unshare-user"]
         else:  # what the launcher needs to become KERNEL_UID; gone before a cell runs
             options += ["--cap-drop", "ALL"]
             for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SETFCAP", "CAP_DAC_READ_SEARCH"):
                 options += ["--cap-add", capability]
-        options += ["--proc", "/proc", "--dev", "/dev", "--bind", str(self.scratch / ".shm"), "/dev/shm"]
+        options += ["--proc", "/proc", "--dev", "/dev", "--bind", str(self.shared_memory), "/dev/shm"]
         for path in self.readable():
             if path.is_symlink() and path.is_dir():  # /lib -> usr/lib on most systems
-                options += ["--symlink", os.readlink(path), str(path)]
+                options += ["--symlink", str(path.readlink()), str(path)]
             else:
                 options += ["--ro-bind", str(path), str(path)]
         for path in (self.scratch, self.sockets):
@@ -149,13 +173,13 @@ class Cage:
     def environment(self) -> dict[str, str]:
         """All a kernel gets of the environment: nothing of the caller's but the time zone."""
         threads_of = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS")
-        home = str(self.scratch)
+        home, temporary = str(self.scratch), str(self.scratch / ".tmp")
         kept = {"TZ": os.environ["TZ"]} if "TZ" in os.environ else {}
         return {
             **kept,
             **dict.fromkeys(threads_of, str(threads())),
-            **dict.fromkeys(("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"), home),
-            "TMPDIR": str(self.scratch / ".tmp"),
+            **dict.fromkeys(("TMPDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"), temporary),
+            "HOME": home,
             "PATH": str(Path(sys.executable).parent),
             "USER": "insights",
             "LOGNAME": "insights",
@@ -173,7 +197,8 @@ def limits_for_launcher(limits: Limits, sandbox: str) -> dict[str, int | None]:
     processes = limits.processes
     release = tuple(int(part) for part in platform.release().split(".")[:2] if part.isdigit())
     if sandbox == "none" or release < (5, 14):
-        processes += _tasks_of(kernel_uid() if sandbox != "none" and kernel_uid() else os.geteuid())
+        dropped = None if sandbox == "none" else kernel_uid()
+        processes += _tasks_of(os.geteuid() if dropped is None else dropped)
     return {
         "memory": limits.memory_bytes,
         "cpu": limits.cpu_seconds,

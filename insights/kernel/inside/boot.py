@@ -1,23 +1,29 @@
 """What a kernel opens with: the corpus and its verbs, the gateway, bounded output, plain tracebacks.
 
-Runs inside the sandbox as part of the launcher. pandas and the `traces` table are brought in by a thread while the
-kernel waits for its first cell; a cell waits for that thread, never sees it half done.
+Runs inside the sandbox as part of the launcher. What takes longest, pandas and the `traces` table, comes last, at a
+message which the host sends as soon as the kernel answers: it is done while nobody waits for a cell.
 """
 
 from __future__ import annotations
 
+import array
+import contextlib
+import errno
+import fcntl
 import os
+import signal
 import sys
+import termios
 import threading
+import time
 import traceback
-from types import TracebackType
 from typing import Any
 
 from ipykernel.iostream import OutStream
 from ipykernel.kernelapp import IPKernelApp
 
 MIME_NOTES = "application/x-insights-notes"  # {"truncated": bool, "restored": [names]}, once at the end of a cell
-STOP_PRINTING_AT = 50_000_000  # characters; a cell that prints more is stopped: nobody reads them, the host carries them
+STOP_PRINTING_AT = 50_000_000  # characters; a cell that prints more is stopped, as nobody reads them
 KEPT_LIBRARY_FRAMES = 3  # of a traceback, the last ones: enough to name the failing call
 
 
@@ -95,6 +101,37 @@ def bounded(text: str, limit: int) -> tuple[str, bool]:
     return f"{text[:half]}\n… {len(text) - 2 * half:,} characters elided …\n{text[-half:]}", True
 
 
+def hint(error: BaseException, spec: dict[str, Any]) -> str:
+    """What the bare words of the system do not say: which limit it was."""
+    limits, number = spec["limits"], getattr(error, "errno", None)
+    if isinstance(error, MemoryError) or number == errno.ENOMEM:
+        said = (
+            f"a process of this kernel may use {limits['memory'] / 2**30:.2g} GB: aggregate in SQL, read fewer columns"
+        )
+    elif number == errno.EAGAIN or "start new thread" in str(error):
+        said = f"this kernel may have {spec['processes']} processes and threads at once"
+    elif number == errno.EFBIG:
+        said = f"a file may have {limits['file']:,} bytes"
+    elif number in (errno.EACCES, errno.EPERM, errno.EROFS) and spec["sandbox"] != "none":
+        said = (
+            "the sandbox lets a cell read the corpus and its run's folder, write its working folder, and use no network"
+        )
+    else:
+        return ""
+    return f"\n({said})"
+
+
+def yield_to_parent() -> None:
+    """So that a cell which has forked too often is still served itself, and can be told so."""
+    os.nice(10)
+
+
+def end_other_processes() -> None:
+    """No process outlives its cell: left over, they count against the limit. Only ever in a pid namespace of our own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+
+
 class Session:
     """The names of one kernel and what is done before and after each cell."""
 
@@ -103,10 +140,11 @@ class Session:
         from primitives.gateway import connect
 
         self.shell = shell
+        self.spec = spec
+        self.pid = os.getpid()
         self.limit = spec["output_chars"]
         self.truncated = False
         self.reserved: dict[str, Any] = {}
-        self.failure: BaseException | None = None
         self.gateway = connect(spec["gateway"]) if spec["gateway"] else None
         self.corpus = open_corpus(
             spec["corpus"], gateway=self.gateway, memory_limit=spec["duckdb_memory"], threads=spec["threads"]
@@ -115,32 +153,32 @@ class Session:
         self._plain_output()
         shell.events.register("pre_run_cell", self.before_cell)
         shell.events.register("post_run_cell", self.after_cell)
-        self.warming = threading.Thread(target=self._warm, name="boot", daemon=True)
+        shell.insights_session = self
 
-    def _warm(self) -> None:
-        try:
-            import numpy as np
-            import pandas as pd
+    def furnish(self) -> None:
+        """Put the names of the corpus where cells find them. The host asks for it, once, before the first cell."""
+        import numpy as np
+        import pandas as pd
 
-            pd.set_option("display.max_rows", 60, "display.max_columns", 30)
-            pd.set_option("display.width", 160, "display.max_colwidth", 120)
-            self.reserved = self.corpus.namespace()
-            self.shell.push({"pd": pd, "np": np, **self.reserved}, interactive=False)
-        except BaseException as failure:  # reported by the first cell, which would only see names missing
-            self.failure = failure
+        pd.set_option("display.max_rows", 60, "display.max_columns", 30)
+        pd.set_option("display.width", 160, "display.max_colwidth", 120)
+        self.reserved = self.corpus.namespace()
+        self.shell.push({"pd": pd, "np": np, **self.reserved}, interactive=False)
 
     def before_cell(self, info: Any) -> None:
-        self.warming.join()
         PRINTED.begin()
         self.truncated = False
         if self.gateway is not None:
             self.gateway.cell = self.shell.parent_header["msg_id"]
-        if self.failure is not None:
-            print(f"the corpus's names could not be set up: {self.failure!r}", file=sys.stderr)
 
     def after_cell(self, result: Any) -> None:
         if self.gateway is not None:
             self.gateway.cell = None
+        if os.getpid() != self.pid:
+            os._exit(0)  # a fork of the cell that ran on to its end
+        if self.spec["sandbox"] != "none":
+            end_other_processes()
+        self._drain()
         tail = PRINTED.finish()
         if tail:
             self.truncated = True
@@ -152,7 +190,15 @@ class Session:
         names.update({name: self.reserved[name] for name in restored})
         if self.truncated or restored:
             notes = {"truncated": self.truncated, "restored": restored}
-            self.shell.display_pub.publish({MIME_NOTES: notes})
+            self.publish({MIME_NOTES: notes}, {})
+
+    @staticmethod
+    def _drain() -> None:
+        """Let the threads of ipykernel that read what subprocesses wrote catch up."""
+        deadline = time.monotonic() + 0.5
+        for stream in (1, 2):
+            while array.array("i", fcntl.ioctl(stream, termios.FIONREAD, bytes(4)))[0] and time.monotonic() < deadline:
+                time.sleep(0.005)
 
     def _plain_output(self) -> None:
         formatter = self.shell.display_formatter
@@ -166,26 +212,31 @@ class Session:
                 self.truncated |= cut
             return data, metadata
 
-        def show_plain(kind: type, value: BaseException, stb: list[str]) -> None:
-            text, cut = bounded(self._traceback(kind, value), self.limit // 4)
+        def show_plain(error: Any = None, *_: Any, **__: Any) -> None:
+            """Instead of IPython's, which takes seconds over a deep recursion and fails when memory is short."""
+            kind, value, _trace = self.shell._get_exc_info(error if isinstance(error, tuple) else None)
+            text, cut = bounded(self._traceback(value), self.limit // 4)
             self.truncated |= cut
             show(kind, "", [text])
 
-        formatter.format = format_bounded
-        self.shell._showtraceback = show_plain
+        def print_displayed(data: dict[str, Any], *_: Any, **__: Any) -> None:
+            if "text/plain" in data:
+                print(data["text/plain"])
 
-    def _traceback(self, kind: type, value: Any) -> str:
-        if not isinstance(value, BaseException):
-            return f"{kind.__name__}: {value}"
+        self.publish = self.shell.display_pub.publish
+        self.shell.display_pub.publish = print_displayed  # under the same bound as what is printed
+        formatter.format = format_bounded
+        self.shell.showtraceback = self.shell.showsyntaxerror = show_plain
+
+    def _traceback(self, value: BaseException) -> str:
         if isinstance(value, TooMuchOutput):
             return str(value)
-        trace: TracebackType | None = value.__traceback__
-        shown = traceback.TracebackException(type(value), value, trace, compact=True)
+        shown = traceback.TracebackException(type(value), value, value.__traceback__, compact=True)
         link: traceback.TracebackException | None = shown
         while link is not None:
             link.stack = self._readable(link.stack)
             link = link.__cause__ or link.__context__
-        return "".join(shown.format()).rstrip()
+        return "".join(shown.format()).rstrip() + hint(value, self.spec)
 
     def _readable(self, stack: traceback.StackSummary) -> traceback.StackSummary:
         """Frames of cells under the name of their cell, and of libraries only the last ones."""
@@ -209,8 +260,9 @@ def run(spec: dict[str, Any]) -> None:
     app = IPKernelApp.instance(outstream_class="boot.BoundedStream")
     quiet = ["--HistoryManager.enabled=False", "--InteractiveShell.cache_size=0", "--InteractiveShell.colors=nocolor"]
     app.initialize(["-f", spec["connection_file"], "--IPKernelApp.log_level=40", *quiet])
+    sys.stderr = sys.stdout  # one stream keeps what is printed to both in order
     try:
-        session = Session(app.shell, spec)
+        Session(app.shell, spec)
     except Exception as failure:
         print(f"\n{type(failure).__name__}: {failure}", file=log, flush=True)
         os._exit(1)  # the threads of ipykernel would wait for a host that is about to give up
@@ -219,5 +271,5 @@ def run(spec: dict[str, Any]) -> None:
 
         if not confine.refuse_system_calls() and spec["sandbox"] == "landlock":
             raise OSError("system calls cannot be filtered on this processor: Landlock alone leaves Unix sockets open")
-    session.warming.start()
+    os.register_at_fork(after_in_child=yield_to_parent)
     app.start()

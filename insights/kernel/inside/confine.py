@@ -39,9 +39,6 @@ def _syscall(number: int, *args: object) -> int:
     return _call("syscall", ctypes.c_long(number), *args)
 
 
-# ── namespaces ────────────────────────────────────────────────────────────────
-
-
 def enter_user_namespace(drop_to: int | None, also: int = 0) -> None:
     """Unshare the user namespace, and those in `also`.
 
@@ -165,8 +162,6 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-# ── Landlock ──────────────────────────────────────────────────────────────────
-
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << bit for bit in range(6))
 MAKE_SOCK, TRUNCATE, IOCTL_DEV = 1 << 9, 1 << 14, 1 << 15
 READ = EXECUTE | READ_FILE | READ_DIR
@@ -191,7 +186,7 @@ def restrict_files(readable: Iterable[str], devices: Iterable[str], writable: It
     rules = [(path, READ) for path in readable]
     rules += [(path, READ_FILE | WRITE_FILE) for path in devices]
     rules += [(path, handled & ~EXECUTE) for path in writable]
-    rules.append((sockets, READ_FILE | READ_DIR | MAKE_SOCK | REMOVE_FILE | WRITE_FILE))
+    rules.append((sockets, READ_DIR | MAKE_SOCK | REMOVE_FILE))
     for path, allowed in rules:
         try:
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -210,8 +205,6 @@ def restrict_files(readable: Iterable[str], devices: Iterable[str], writable: It
 def forbid_new_privileges() -> None:
     _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
-
-# ── system calls ──────────────────────────────────────────────────────────────
 
 # number on x86_64, on aarch64
 REFUSED = {
@@ -259,9 +252,6 @@ def refuse_system_calls() -> bool:
     return True
 
 
-# ── limits ────────────────────────────────────────────────────────────────────
-
-
 def set_limits(memory: int, cpu: int | None, file: int, processes: int | None) -> None:
     """Memory counts what each process may write to (bytes); `processes` counts threads too, over the namespace.
 
@@ -274,14 +264,14 @@ def set_limits(memory: int, cpu: int | None, file: int, processes: int | None) -
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: 1024,
     }
-    if cpu is not None:
-        wanted[resource.RLIMIT_CPU] = cpu
     if processes is not None:
         wanted[resource.RLIMIT_NPROC] = processes
     for kind, value in wanted.items():
         hard = resource.getrlimit(kind)[1]
         bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (bounded, bounded))
+    if cpu is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 5))  # the soft one ends it by a signal with its own name
 
 
 def be_first_to_go() -> None:

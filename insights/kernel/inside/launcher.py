@@ -28,14 +28,13 @@ def confine_self(spec: dict[str, Any]) -> None:
     else:
         others = confine.CLONE_NEWNS | confine.CLONE_NEWPID | confine.CLONE_NEWNET | confine.CLONE_NEWIPC
         confine.enter_user_namespace(drop_to, others | confine.CLONE_NEWUTS)
+        confine.die_with_parent()
         confine.fork_as_init()
         confine.hide_mounts(spec["scratch"], spec["shared_memory"], spec["sockets"])
         if drop_to is not None:
             confine.become(drop_to)
         confine.die_with_parent()
-        confine.restrict_files(
-            spec["readable"], spec["devices"], [spec["scratch"], "/dev/shm"], spec["sockets"]
-        )
+        confine.restrict_files(spec["readable"], spec["devices"], [spec["scratch"], "/dev/shm"], spec["sockets"])
     os.environ.pop("JPY_PARENT_PID", None)  # a process of another namespace: ipykernel would take it for dead
 
 
@@ -59,6 +58,7 @@ def main() -> None:
     os.chdir(spec["scratch"])
     if spec.get("probe"):
         return
+    Path(".tmp").mkdir(exist_ok=True)
     if sys.platform == "linux":
         confine.set_limits(**spec["limits"])
     import_package("primitives", Path(spec["primitives"]))
