@@ -35,7 +35,7 @@ _PARTS = re.compile(r"__|[/#:.\s]|(?<=[a-zA-Z])-(?=\d)|-(?=[a-zA-Z])")
 def unfold(con: duckdb.DuckDBPyConnection) -> None:
     """Fill `slices` beside those that the readers gave; replaces what an earlier ingest unfolded."""
     con.execute("DELETE FROM slices WHERE basis IN ('column', 'time', 'id', 'path') OR basis = 'metadata_key'")
-    n = (con.execute("SELECT count(*) FROM traces").fetchone() or (0,))[0]
+    n = con.execute("SELECT count(*) FROM traces").fetchall()[0][0]
     if n < 2:
         return
     for column in COLUMNS:
@@ -70,8 +70,7 @@ def unfold(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _insert(con: duckdb.DuckDBPyConnection, name: str, basis: str, select: str, n: int) -> None:
-    row = con.execute(f"SELECT count(*), count(DISTINCT value), max(length(value)) FROM ({select})").fetchone()
-    covered, distinct, longest = row or (0, 0, 0)
+    covered, distinct, longest = con.execute(f"SELECT count(*), count(DISTINCT value), max(length(value)) FROM ({select})").fetchall()[0]
     if covered < COVERAGE * n or not 2 <= distinct <= min(MOST_VALUES, max(2, n // 2)) or (longest or 0) > 200:
         return
     con.execute(

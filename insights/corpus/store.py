@@ -14,6 +14,7 @@ from primitives.corpus import SCHEMA_VERSION
 if TYPE_CHECKING:
     from insights.corpus.readers import Done
 
+FLUSH_BYTES = 48 << 20  # unit: bytes of Arrow tables that wait for one insert
 OF_TRACE = ("traces", "steps", "llm_calls", "tool_calls", "spans", "annotations", "expected", "slices", "signals")
 
 
@@ -33,6 +34,11 @@ class Store:
             self.con.execute(SCHEMA_SQL)
         else:
             self._check_version()
+        self.con.execute("BEGIN TRANSACTION")
+        rows = self.con.execute("SELECT source_id, bytes, epoch(mtime) FROM sources WHERE status <> 'refused'").fetchall()
+        self.known = {source_id: (size, mtime) for source_id, size, mtime in rows}
+        self.waiting: dict[str, list[Any]] = {}
+        self.n_waiting = 0
         self.seen: dict[str, str] = dict(self.con.execute("SELECT trace_id, fingerprint FROM traces").fetchall())
         self.repeated: list[tuple[Any, ...]] = []
         return self
@@ -44,21 +50,19 @@ class Store:
         import duckdb
 
         try:
-            row = self.con.execute("SELECT schema_version FROM corpus_info").fetchone()
+            rows = self.con.execute("SELECT schema_version FROM corpus_info").fetchall()
         except duckdb.Error:
-            row = None
-        if row is None or row[0] != SCHEMA_VERSION:
+            rows = []
+        if rows != [(SCHEMA_VERSION,)]:
             raise CorpusError(
-                f"the corpus has schema version {row[0] if row else 'unknown'}, this program writes {SCHEMA_VERSION}",
+                f"the corpus has schema version {rows[0][0] if rows else 'unknown'}, this program writes {SCHEMA_VERSION}",
                 "ingest its sources into a new -o",
             )
 
     def has_unchanged(self, source: Source) -> bool:
         """Whether this source was read whole before and has neither grown nor changed since."""
         stat = source.path.stat()
-        row = self.con.execute(
-            "SELECT bytes, epoch(mtime) FROM sources WHERE source_id = ? AND status <> 'refused'", [source.source_id]
-        ).fetchone()
+        row = self.known.get(source.source_id)
         return row is not None and row[0] == stat.st_size and abs(row[1] - stat.st_mtime) < 1e-3
 
     def forget(self, source_id: str) -> None:
@@ -109,10 +113,22 @@ class Store:
             self._insert("ingest_issues", to_arrow("ingest_issues", rows))
 
     def _insert(self, name: str, table: Any) -> None:
-        if table.num_rows:
-            self.con.register("incoming", table)
+        """Small tables wait for each other: an insert per file is what thousands of small files cost."""
+        self.waiting.setdefault(name, []).append(table)
+        self.n_waiting += table.nbytes
+        if self.n_waiting > FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        import pyarrow as pa
+
+        for name, tables in self.waiting.items():
+            together = pa.concat_tables(tables)
+            self.con.register("incoming", together)
             self.con.execute(f"INSERT INTO {name} SELECT * FROM incoming")
             self.con.unregister("incoming")
+        self.waiting, self.n_waiting = {}, 0
 
     def finish(self, version: str) -> str:
         """Work out what needs the whole corpus; returns the corpus's fingerprint."""
@@ -121,6 +137,7 @@ class Store:
 
         if self.repeated:
             self._insert("ingest_issues", to_arrow("ingest_issues", self.repeated))
+        self.flush()
         self.con.execute("DELETE FROM ingest_issues WHERE code = 'same_text'")
         self.con.execute(
             "INSERT INTO ingest_issues SELECT any_value(source_id), min(trace_id), NULL, NULL, 'same_text', 'info', count(*), "
@@ -129,18 +146,19 @@ class Store:
         )
         unfold(self.con)
         derive(self.con)
-        row = self.con.execute(
+        digest = self.con.execute(
             "SELECT sha1(string_agg(concat_ws('|', trace_id, fingerprint, success, score), chr(10) ORDER BY trace_id)) FROM traces"
-        ).fetchone()
-        fingerprint = row[0][:16] if row and row[0] else "empty"
+        ).fetchall()[0][0]
+        fingerprint = digest[:16] if digest else "empty"
         self.con.execute("DELETE FROM corpus_info")
         self.con.execute("INSERT INTO corpus_info VALUES (?, ?, now(), ?)", [SCHEMA_VERSION, version, fingerprint])
+        self.con.execute("COMMIT")
         self.con.execute("CHECKPOINT")
         return fingerprint
 
     def count(self, table: str) -> int:
-        row = self.con.execute(f"SELECT count(*) FROM {table}").fetchone()
-        return row[0] if row else 0
+        self.flush()
+        return self.con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
 
     def issues(self) -> list[tuple[str, str, int, str]]:
         return self.con.execute(
@@ -154,7 +172,7 @@ class Store:
             "count(*) FILTER (success IS NULL) unlabelled, sum(n_steps)::BIGINT steps, sum(n_tool_calls)::BIGINT tool_calls, "
             "sum(n_tool_errors)::BIGINT tool_errors, count(DISTINCT task_id) tasks, (SELECT count(*) FROM signals) signals FROM traces"
         )
-        return dict(zip([d[0] for d in result.description or []], result.fetchone() or (), strict=False))
+        return dict(zip([d[0] for d in result.description or []], result.fetchall()[0], strict=True))
 
 
 def _rename(table: Any, renamed: dict[str, str | None]) -> Any:

@@ -26,7 +26,7 @@ class Outcome:
 async def play(
     agent: str, role: Role, sections: list[str], brief: dict[str, Any], kernel: Kernel, board: Board
 ) -> Outcome:
-    """Run the cells of the playbook's sections in order. A cell that fails ends its section, is recorded, and is reported."""
+    """Run the cells of the playbook's sections in order. A cell that fails is recorded and reported, and the next is run."""
     outcome = Outcome(agent, "playbook")
     await kernel.run(f"import json\nbrief = json.loads({json.dumps(json.dumps(brief))})")
     for section in sections:
@@ -36,7 +36,6 @@ async def play(
             if cell.error:
                 outcome.failed_cells += 1
                 board.failures.append(f"{agent}, {section}: {cell.error.strip().splitlines()[-1][:300]}")
-                break
     return outcome
 
 

@@ -53,7 +53,7 @@ class Run:
         """Run the roles to their end and put the report together."""
         await self.agent("orchestrator", ["rounds"], self._brief())
         findings, tested = self.board.conclude()
-        findings = renumbered(ranked(findings))
+        findings = renumbered(ranked([f for f in findings if f.verdict in ("confirmed", "descriptive")]))
         tiers = {f.id: int(f.taxonomy.get("tier", 1)) for f in findings}
         causes = partition(findings, self.board.failed, tiers)
         answer = await self._answer(findings, causes)

@@ -43,6 +43,8 @@ def contrast(corpus: Corpus, holds: str, population: str | None, outcome: str = 
     c = measure(corpus, holds, population=population, outcome=outcome)
     if not c["with_n"] or not c["without_n"] or c["risk_difference"] is None:
         return None
+    if c["p"] is None:
+        return _crude(c, outcome)
     return Contrast(
         outcome=outcome,
         with_=Count(c["with_k"], c["with_n"]),
@@ -57,6 +59,16 @@ def contrast(corpus: Corpus, holds: str, population: str | None, outcome: str = 
         strata=c["strata"],
         adjusted=c["adjusted"],
     )
+
+
+def _crude(c: dict[str, Any], outcome: str) -> Contrast:
+    """The contrast of all traces, where no stratum has traces of both sides and both outcomes: it carries no test."""
+    from primitives.stats.intervals import newcombe
+
+    value, low, high = (float(x) for x in newcombe(c["with_k"], c["with_n"], c["without_k"], c["without_n"]))
+    with_, without = Count(c["with_k"], c["with_n"]), Count(c["without_k"], c["without_n"])
+    test = f"none: it never varies together with the outcome within {c['adjusted_for']}" if c["adjusted"] else "none"
+    return Contrast(outcome, with_, without, value, low, high, c["odds_ratio"], None, None, test, 0, False)
 
 
 def _test(c: dict[str, Any]) -> str:
@@ -89,7 +101,7 @@ def decide(
         return "confirmed", "counted exactly; too few for a test"
     if c is None or kind in ("environment", "label_defect"):
         return "confirmed", "counted exactly over every eligible trace"
-    if c.risk_difference >= 0:
+    if c.with_.k * c.without.n >= c.without.k * c.with_.n:
         return "descriptive", "counted exactly; traces that have it pass as often as those that do not"
     return "confirmed", "counted exactly over every eligible trace"
 
@@ -97,13 +109,14 @@ def decide(
 def _decide_contrast(c: Contrast | None) -> tuple[Verdict, str]:
     if c is None:
         return "inconclusive", "no trace with a known outcome on one of the two sides"
-    if c.low > -MIN_EFFECT:
+    if c.p is None:
+        return "inconclusive", "it never varies together with the outcome at equal difficulty, so nothing can be tested"
+    if c.adjusted and c.low > -MIN_EFFECT:
         return "refuted", f"the interval excludes a loss of {MIN_EFFECT:.0%} or more ({c.test})"
     if c.q is not None and c.q <= Q and c.high < 0:
         if c.adjusted:
             return "confirmed", f"q {c.q:.2g} ({c.test})"
-        return (
-            "inconclusive",
-            f"it goes with failing (q {c.q:.2g}), but task difficulty could not be taken out: an association, no cause",
-        )
+        return "inconclusive", f"it goes with failing (q {c.q:.2g}), but task difficulty could not be taken out: an association, no cause"
+    if c.low > -MIN_EFFECT:
+        return "refuted", f"the interval excludes a loss of {MIN_EFFECT:.0%} or more ({c.test})"
     return "inconclusive", f"the interval spans zero or q exceeds {Q} ({c.test})"
