@@ -53,7 +53,8 @@ def make_tasks(n: int, rng: random.Random) -> list[Task]:
     kinds = [wants[i] for i in range(len(wants)) for _ in range(max(1, round(n * WEIGHTS[wants[i]] / 100)))][:n]
     kinds += ["refund"] * (n - len(kinds))
     rng.shuffle(kinds)
-    tasks = [_task(f"desk-{i + 1:04d}", want, rng) for i, want in enumerate(kinds)]
+    numbers = sorted(rng.sample(range(10_000, 100_000), n))
+    tasks = [_task(f"desk-{number}", want, rng) for number, want in zip(numbers, kinds, strict=True)]
     plain = [i for i, t in enumerate(tasks) if t.want == "refund" and _easy_refund(t)]
     if plain:
         at = rng.choice(plain)

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from insights.records import Report
+from insights.records import Citation, Report
 from insights.report import escape, outline, rerun, words
 from insights.report.findings_json import SCHEMA_VERSION, trace_ids_file
 
@@ -38,6 +38,7 @@ def render(report: Report) -> str:
         cell=lambda text, limit=None: Marked(escape.cell(str(text), limit)),
         quotation=lambda text: Marked(escape.markdown(text, QUOTE_CHARS)),
         fenced=lambda text, language: Marked(escape.fenced(text, language)),
+        citation=_citation,
         code=_code,
     )
     template = environment.get_template("report.md.j2")
@@ -59,6 +60,10 @@ def _escaped(value: Any) -> Any:
 def _linked(text: str, known: set[str]) -> Marked:
     """Prose in which the id of a finding in brackets leads to it."""
     return Marked(ESCAPED_ID.sub(lambda m: f"[{m[1]}](#{m[1].lower()})" if m[1] in known else m[0], escape.prose(text)))
+
+
+def _citation(c: Citation) -> Marked:
+    return Marked(f"[{escape.markdown(c.trace_id)}#{c.seq}] {outline.verified_mark(c)}".rstrip())
 
 
 def _code(text: str) -> Marked:

@@ -37,6 +37,10 @@ def citations(finding: Finding, role: str) -> list[Citation]:
     return [c for c in finding.citations if c.role == role]
 
 
+def verified_mark(citation: Citation) -> str:
+    return "" if citation.verified else "(not found in the trace)"
+
+
 def unexplained_cause(cause: Cause) -> bool:
     return cause.finding_id is None and cause.label == "unexplained"
 
