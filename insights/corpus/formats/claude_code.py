@@ -50,6 +50,7 @@ class Session:
     """The lines of one conversation: the main chain, its sub-agents, and what belongs to the session as a whole."""
 
     id: str
+    brand: str
     main: list[Entry] = field(default_factory=list)
     agents: dict[str, list[Entry]] = field(default_factory=dict)
     calls: dict[str, str] = field(default_factory=dict)  # sub-agent -> tool call that started it
@@ -85,6 +86,13 @@ def _detect(head: Head) -> Confidence | None:
     return "guess"
 
 
+def _detect_iflow(head: Head) -> Confidence | None:
+    """iFlow writes Claude Code's skeleton with message ids of its own; its parent links are no tree."""
+    messages = [v.get("message") for v in head.records if _is_line(v)]
+    own = any(isinstance(m, dict) and re.match(r"response-\d{10,}", str(m.get("id"))) for m in messages)
+    return "certain" if own else None
+
+
 def _is_foreign(value: dict[str, Any]) -> bool:
     """Qwen Code writes the same skeleton around Gemini's `parts`; Cursor writes `role` beside `message`."""
     message = value.get("message")
@@ -109,11 +117,17 @@ mark(
 
 @reader("claude_code", title="Claude Code sessions", rank=20, detect=_detect)
 def read(source: Source) -> Iterator[Trace]:
-    for session in _sessions(source).values():
+    for session in _sessions(source, "claude_code").values():
         yield from _traces(source, session)
 
 
-def _sessions(source: Source) -> dict[str, Session]:
+@reader("iflow", title="iFlow CLI sessions", rank=19, detect=_detect_iflow)
+def read_iflow(source: Source) -> Iterator[Trace]:
+    for session in _sessions(source, "iflow").values():
+        yield from _traces(source, session)
+
+
+def _sessions(source: Source, brand: str) -> dict[str, Session]:
     sessions: dict[str, Session] = {}
     dropped: Counter[str] = Counter()
     alone = bool(AGENT_FILE.search(source.name) and source.head.first.get("isSidechain"))
@@ -129,7 +143,7 @@ def _sessions(source: Source) -> dict[str, Session]:
         own = value.get("sessionId") or value.get("session_id")
         if isinstance(own, str) and own and not (own_file and current):
             current = own
-        session = sessions.setdefault(current, Session(current or source.stem))
+        session = sessions.setdefault(current, Session(current or source.stem, brand))
         entry = Entry(value, record.offset, record.length)
         if own and own != current and own_file and not alone and source.sibling(f"{own}.jsonl"):
             entry.copied, session.copied_from = True, str(own)
@@ -200,27 +214,39 @@ def _traces(source: Source, session: Session) -> Iterator[Trace]:
     if not session.main and not session.agents:
         source.issue("no_conversation", f"session {session.id} has titles or settings only", severity="info")
         return
-    root = f"claude_code:{session.id}"
-    children: dict[str, str] = {}
     groups = [(agent, entries) for agent, lines in session.agents.items() for entries in _threads(agent, lines)]
-    named = [(a or f"sidechain-{i}", entries) for i, (a, entries) in enumerate(groups, 1)]
+    named = [(agent or f"sidechain-{i}", entries) for i, (agent, entries) in enumerate(groups, 1)]
+    started: dict[str, str | None] = {}
     if session.main:
-        builder = Builder(_main_trace(source, session))
-        builder.add(ordered(session.main))
-        _finish(source, builder, session)
+        builder = _build(source, session, _main_trace(source, session), session.main)
+        for agent, entries in named:
+            started[agent] = (
+                session.calls.get(agent) or builder.children.get(agent) or builder.prompts.get(_prompt(entries))
+            )
+            for call in builder.trace.calls:
+                if call.tool_call_key == started[agent]:
+                    call.child_trace_id = f"{session.brand}:{session.id}/{agent}"
         yield builder.trace
-        children = builder.children
-        started = builder.prompts
-    else:
-        started = {}
     for agent, entries in named:
-        t = Trace("claude_code", f"{session.id}/{agent}", session_id=session.id, relation="subagent")
-        t.parent_trace_id = t.root_trace_id = root
-        t.parent_tool_call_key = session.calls.get(agent) or children.get(agent) or started.get(_prompt(entries))
-        builder = Builder(t)
-        builder.add(ordered(entries))
-        _finish(source, builder, session)
-        yield t
+        t = Trace(session.brand, f"{session.id}/{agent}", session_id=session.id, relation="subagent")
+        t.parent_trace_id = t.root_trace_id = f"{session.brand}:{session.id}"
+        t.parent_tool_call_key = started.get(agent) or session.calls.get(agent)
+        yield _build(source, session, t, entries).trace
+
+
+def _build(source: Source, session: Session, t: Trace, entries: list[Entry]) -> Builder:
+    kept = ordered(entries, tree=session.brand != "iflow")
+    if len(kept) < len(entries):
+        source.issue("repeated_line", "lines told twice under one uuid", severity="info", n=len(entries) - len(kept))
+    builder = Builder(t)
+    builder.add(kept)
+    builder.close(running=source.truncated and time.time() - source.path.stat().st_mtime < STILL_WRITTEN)
+    for key, value in session.metadata.items():
+        if isinstance(value, str):
+            t.metadata.setdefault(key, value)
+    if session.result and t.parent_trace_id is None:
+        builder.report(session.result)
+    return builder
 
 
 def _threads(agent: str, entries: list[Entry]) -> list[list[Entry]]:
@@ -248,7 +274,7 @@ def _main_trace(source: Source, session: Session) -> Trace:
     first = session.main[0].value
     in_name = AGENT_FILE.search(source.name)
     if not in_name or not first.get("isSidechain"):
-        t = Trace("claude_code", session.id, session_id=session.id)
+        t = Trace(session.brand, session.id, session_id=session.id)
         if session.copied_from:
             t.relation, t.parent_trace_id = "continuation", f"claude_code:{session.copied_from}"
         return t
@@ -280,13 +306,3 @@ def _agent_meta(source: Source) -> dict[str, Any]:
         source.issue("bad_sidecar", f"{path.name}: {error}")
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _finish(source: Source, builder: Builder, session: Session) -> None:
-    builder.close(running=source.truncated and time.time() - source.path.stat().st_mtime < STILL_WRITTEN)
-    t = builder.trace
-    for key, value in session.metadata.items():
-        if isinstance(value, str):
-            t.metadata.setdefault(key, value)
-    if session.result and t.parent_trace_id is None:
-        builder.report(session.result)

@@ -35,6 +35,7 @@ REASON = re.compile(
 )
 EXIT_CODE = re.compile(r"\s*(?:Error: )?Exit code:? (\d{1,5})\b")
 SPOKEN = {"human", "cli", "user", "sdk"}  # values of origin.kind that mean a person (or a program in their place)
+PROVIDERS = {"claude_code": "anthropic"}
 STOPPED = {
     "end_turn": "completed",
     "stop_sequence": "completed",
@@ -167,7 +168,9 @@ class Builder:
         usage = anthropic_usage(message.get("usage"))
         known = self._llm.get(own)
         if known is None:
-            name = self.trace.llm(own, first_seq=seq, started_at=self._before, provider="anthropic", status="ok")
+            name = self.trace.llm(
+                own, first_seq=seq, started_at=self._before, provider=PROVIDERS.get(self.trace.format), status="ok"
+            )
             known = self._llm[own] = self.trace.llm_calls[-1]
             self.trace.steps[seq].llm_call_id = name
         elif self.trace.steps[seq].llm_call_id is None:
@@ -229,6 +232,8 @@ class Builder:
         text, parts, _ = flatten(block.get("content"))
         if text is None and isinstance(block.get("text"), str):
             text = block["text"]
+        if text is None and parts:
+            text, parts = _response(block.get("content"), parts)
         told = mapping(value.get("toolUseResult"))
         own = block.get("tool_use_id") if isinstance(block.get("tool_use_id"), str) else None
         status, basis, code = _status(text or "", block, told, value)
@@ -276,7 +281,7 @@ class Builder:
         status = error.get("status") or error.get("type")
         seq = t.step("system", said, kind="error", origin="harness", is_error=True,
                      extra={"subtype": kind, "status": status}, **self._here)  # fmt: skip
-        t.llm(f"error-{seq}", first_seq=seq, started_at=self._before, ended_at=self._here["ts"], provider="anthropic",
+        t.llm(f"error-{seq}", first_seq=seq, started_at=self._before, ended_at=self._here["ts"], provider=PROVIDERS.get(self.trace.format),
               status="error", error_type=str(status or kind), error_message=str(said)[:500],
               attempt=value.get("retryAttempt") if isinstance(value.get("retryAttempt"), int) else None)  # fmt: skip
         self._ended = "refusal" if "refusal" in kind else "error"
@@ -298,9 +303,10 @@ class Builder:
     def close(self, *, running: bool = False) -> None:
         """Fill what the whole conversation says: agent, version, slices, how it ended."""
         t, said = self.trace, self.trace.metadata
-        t.agent = t.agent or "claude-code"
+        brand = t.format.replace("_", "-")
+        t.agent = t.agent or brand
         t.agent_version = said.get("version")
-        t.framework, t.provider = "claude-code", "anthropic"
+        t.framework, t.provider = brand, PROVIDERS.get(t.format)
         t.input_text = next(
             (s.text for s in t.steps if s.role == "user" and s.origin in ("human", "model") and s.text), None
         )
@@ -415,6 +421,14 @@ def _joined(before: str | None, more: str | None) -> str | None:
     if not before or more.startswith(before):
         return more
     return f"{before}\n\n{more}"
+
+
+def _response(content: Any, parts: Any) -> tuple[str | None, Any]:
+    """iFlow wraps what a tool said in a Gemini functionResponse."""
+    answer = mapping(mapping(mapping(content).get("responseParts")).get("functionResponse")).get("response")
+    held = mapping(answer)
+    text = held.get("output", held.get("error"))
+    return (text, None) if isinstance(text, str) else (None, parts)
 
 
 def _short(value: dict[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,8 @@ class Entry:
     copied: bool = False
 
 
-def ordered(entries: list[Entry]) -> list[Entry]:
-    """The lines in file order, exact repeats of a uuid left out, `on_path` set."""
+def ordered(entries: list[Entry], *, tree: bool = True) -> list[Entry]:
+    """The lines in file order, exact repeats of a uuid left out; `on_path` set where the links are a `tree`."""
     seen: dict[str, Entry] = {}
     kept: list[Entry] = []
     for entry in entries:
@@ -31,12 +31,11 @@ def ordered(entries: list[Entry]) -> list[Entry]:
         earlier = seen.get(uuid) if isinstance(uuid, str) else None
         if earlier is not None and earlier.value.get("message") == entry.value.get("message"):
             continue
-        if earlier is not None:
-            earlier.on_path = False
         if isinstance(uuid, str):
             seen[uuid] = entry
         kept.append(entry)
-    _mark_paths(kept, seen)
+    if tree:
+        _mark_paths(kept, seen)
     return kept
 
 
@@ -46,13 +45,13 @@ def _mark_paths(entries: list[Entry], by_uuid: dict[str, Entry]) -> None:
     path = _last_paths(entries, by_uuid)
     messages = {_message_id(by_uuid[uuid]) for uuid in path} - {None}
     calls: set[str] = set()
-    retracted = {
-        u for e in entries for key in ("supersedesUuids", "retractedMessageUuids") for u in e.value.get(key) or []
-    }
+    keys = ("supersedesUuids", "retractedMessageUuids")
+    named = [e.value[key] for e in entries for key in keys if isinstance(e.value.get(key), list)]
+    retracted = {str(uuid) for uuids in named for uuid in uuids}
     on: set[str] = set()
     for entry in entries:
         uuid, kind = entry.value.get("uuid"), entry.value.get("type")
-        if not isinstance(uuid, str) or by_uuid[uuid] is not entry:
+        if not isinstance(uuid, str):
             continue
         here = uuid in path or _message_id(entry) in messages
         results = _block_ids(entry, "tool_result", "tool_use_id")
