@@ -52,23 +52,24 @@ class Head:
 
     @cached_property
     def lines(self) -> list[Any]:
-        """Parsed values of the first complete lines, when at least one of the first five is a JSON value; else []."""
+        """Parsed values of the first complete lines where at least half of those that open like JSON are JSON; else [].
+
+        A pretty-printed document has lines such as `[]` too, but most of its lines are no values.
+        """
         rows = self.head.split(b"\n")
         whole = rows if self.size <= len(self.head) else rows[:-1]
-        values = []
+        values, broken = [], 0
         for row in [r.strip().removeprefix(b"\xef\xbb\xbf") for r in whole if r.strip()][:60]:
             try:
                 value = parse.loads(row)[0]
-            except parse.Unparseable:
-                continue
-            if isinstance(value, str):  # a line that holds JSON in a JSON string
-                try:
+                if isinstance(value, str):  # a line that holds JSON in a JSON string
                     value = parse.loads(value.encode())[0]
-                except parse.Unparseable:
-                    continue
+            except parse.Unparseable:
+                broken += row[:1] in (b"{", b"[")
+                continue
             if isinstance(value, (dict, list)):
                 values.append(value)
-        return values
+        return values if len(values) >= broken else []
 
     @cached_property
     def doc(self) -> Any:
