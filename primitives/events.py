@@ -12,6 +12,9 @@ COMMAND = (
     "CASE json_type(args, '$.command') WHEN 'ARRAY' THEN args->'command'->>-1 WHEN 'VARCHAR' THEN args->>'command' "
     "ELSE args->>'cmd' END"
 )
+HAS_COMMAND = (
+    "(contains(args::VARCHAR, '\"command\"') OR contains(args::VARCHAR, '\"cmd\"'))"  # cheap, before JSON is parsed
+)
 # The program of a command line: past `cd … &&` and variable assignments, without its folder.
 PROGRAM = (
     rf"regexp_extract(regexp_replace(left({COMMAND}, 400), '^\s*(cd\s+\S+\s*(&&|;)\s*|\w+=\S*\s+)*', ''), "
@@ -21,12 +24,13 @@ EMPTY = (
     "coalesce(result_len, length(result_text)) < 12 AND trim(result_text) IN ('', '[]', '{}', 'null', 'None', '\"\"')"
 )
 
-EVENTS = f"""
+CALLS = f"""
   SELECT trace_id, call_seq AS seq, coalesce(call_index, 0) AS i,
     CASE WHEN requestor = 'user' THEN 'user:' ELSE '' END || coalesce(name, '?')
-    || coalesce(':' || nullif(nullif({PROGRAM}, ''), name), '')
+    || CASE WHEN {HAS_COMMAND} THEN coalesce(':' || nullif(nullif({PROGRAM}, ''), name), '') ELSE '' END
     || CASE WHEN status IN ('error', 'denied') THEN '!err' WHEN {EMPTY} THEN '!empty' ELSE '' END AS token
-  FROM tool_calls WHERE call_seq IS NOT NULL
+  FROM tool_calls WHERE call_seq IS NOT NULL"""
+EVENTS = f"""{CALLS}
   UNION ALL SELECT trace_id, seq, -1, 'USER' FROM steps
   WHERE role = 'user' AND kind = 'message' AND on_path IS DISTINCT FROM false
   UNION ALL SELECT trace_id, max(seq), 1000, 'FINAL' FROM steps

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from primitives.events import EVENTS
+from primitives.events import CALLS
 
 if TYPE_CHECKING:
     from primitives.corpus import Corpus
@@ -103,11 +103,11 @@ def _add_named(corpus: Corpus, found: Features, name: str) -> None:
         )
     elif name == "tools":
         found.present.append(
-            f"SELECT 'tool ' || regexp_replace(token, '!(err|empty)$', '') AS key, trace_id FROM ({_CALLS})"
+            f"SELECT 'tool ' || regexp_replace(token, '!(err|empty)$', '') AS key, trace_id FROM ({CALLS})"
         )
     elif name == "tool_errors":
         found.present.append(
-            f"SELECT 'tool_error ' || replace(token, '!err', '') AS key, trace_id FROM ({_CALLS}) WHERE token LIKE '%!err'"
+            f"SELECT 'tool_error ' || replace(token, '!err', '') AS key, trace_id FROM ({CALLS}) WHERE token LIKE '%!err'"
         )
     elif name == "signals":
         seen_outcome = ", ".join(_quoted(d) for d in SEES_OUTCOME)
@@ -134,9 +134,6 @@ def _add_named(corpus: Corpus, found: Features, name: str) -> None:
             f"there is no feature {name!r}; there are the families {', '.join(FAMILIES)}, terms:user, terms:assistant, "
             f"terms:results, label:NAME, passed, the columns of traces, slice names, and a mapping of names to SQL"
         )
-
-
-_CALLS = f"SELECT * FROM ({EVENTS}) WHERE token NOT IN ('USER', 'FINAL')"
 
 
 def _add_sql(corpus: Corpus, found: Features, name: str, sql: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from primitives.events import EVENTS
+from primitives.events import CALLS
 from primitives.features import TERM_CHARACTERS, TEXTS, terms
 
 UNIT = "\x1f"
@@ -21,7 +21,6 @@ USER_BUT_LAST = (
     "SELECT trace_id, text FROM steps WHERE role = 'user' AND kind = 'message' "
     "QUALIFY row_number() OVER (PARTITION BY trace_id ORDER BY seq DESC) > 1"
 )
-CALLS = f"SELECT trace_id, seq, token FROM ({EVENTS}) WHERE token NOT IN ('USER', 'FINAL')"
 BARE = "regexp_replace(token, '!(err|empty)$', '')"
 POINTER = "'/' || replace(replace(k, '~', '~0'), '/', '~1')"
 ARGUMENTS = (

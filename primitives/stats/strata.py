@@ -71,7 +71,7 @@ def association(cells: Cells, strata: Strata) -> Tested:
     hypergeometrics); it replaces the chi-square where the Mantel-Fleiss criterion is 5 or less. With one stratum it is
     Fisher's test.
     """
-    from scipy.stats import chi2
+    from scipy.special import chdtrc
 
     used = informative(cells, strata)
     n, y = strata.n[used.stratum], strata.y[used.stratum]
@@ -83,8 +83,8 @@ def association(cells: Cells, strata: Strata) -> Tested:
     total, mean, spread, low, high = sums
     fleiss = np.minimum(mean - low, high - mean)
     with np.errstate(invalid="ignore", divide="ignore"):
-        p = chi2.sf((total - mean) ** 2 / spread, 1)
-        least_p = chi2.sf(np.maximum(high - mean, mean - low) ** 2 / spread, 1)
+        p = chdtrc(1, (total - mean) ** 2 / spread)
+        least_p = chdtrc(1, np.maximum(high - mean, mean - low) ** 2 / spread)
     p[count == 0] = least_p[count == 0] = np.nan
     small = (count > 0) & (fleiss <= ENOUGH_FOR_NORMAL)
     if small.any():
@@ -153,7 +153,7 @@ def fisher(a: Floats, m: Floats, y: Floats, n: Floats) -> tuple[Floats, Floats]:
 
     Chi-square (no correction) over more than 5,000 traces where every expected count is 20 or more.
     """
-    from scipy.stats import chi2
+    from scipy.special import chdtrc
 
     keys = np.arange(len(m))
     cells = Cells(len(m), keys, keys, np.asarray(m, float), np.asarray(a, float))
@@ -163,7 +163,7 @@ def fisher(a: Floats, m: Floats, y: Floats, n: Floats) -> tuple[Floats, Floats]:
     big = usable & (smallest >= 20) & (n > FISHER_UP_TO)
     if big.any():
         m_, n_, y_ = cells.m[big], n[big], y[big]
-        p[big] = chi2.sf((cells.a[big] - m_ * y_ / n_) ** 2 * n_**3 / (m_ * (n_ - m_) * y_ * (n_ - y_)), 1)
+        p[big] = chdtrc(1, (cells.a[big] - m_ * y_ / n_) ** 2 * n_**3 / (m_ * (n_ - m_) * y_ * (n_ - y_)))
         least_p[big] = 0.0
     few = usable & ~big
     if few.any():
@@ -241,7 +241,7 @@ def heterogeneity(cells: Cells, strata: Strata) -> Floats:
 
     It needs strata of some size; over tasks run four times each it says little either way.
     """
-    from scipy.stats import chi2
+    from scipy.special import chdtrc
 
     used = informative(cells, strata)
     pooled = odds_ratio(cells, strata)
@@ -255,7 +255,7 @@ def heterogeneity(cells: Cells, strata: Strata) -> Floats:
         statistic = used.sum((used.a - expected) ** 2 / variance)
         statistic -= used.sum(used.a - expected) ** 2 / used.sum(variance)
     count = np.bincount(used.key, minlength=cells.n_keys)
-    return np.where((count > 1) & ~np.isnan(pooled), chi2.sf(statistic, np.maximum(count - 1, 1)), np.nan)
+    return np.where((count > 1) & ~np.isnan(pooled), chdtrc(np.maximum(count - 1, 1), statistic), np.nan)
 
 
 def haldane(a: Floats, m: Floats, y: Floats, n: Floats) -> Floats:
