@@ -74,14 +74,16 @@ def first_line(v: Verb) -> str:
 def columns(v: Verb) -> list[str] | None:
     """The columns a verb's docstring promises; None where it promises none (text, or those of the query)."""
     doc = inspect.getdoc(v.function) or ""
-    found = re.search(r"^Columns[^:\n]*:\s*(.*?)(?:\.\s|\.$|\n\n|\n(?=\S))", doc, re.S | re.M)
-    if not found:
+    found = re.search(r"^Columns[^:\n]*:", doc, re.M)
+    if not found or doc[found.end() :].startswith(" those of the query"):
         return None
-    text = found[1]
-    while "(" in text and (bare := re.sub(r"\s*\([^()]*\)", "", text)) != text:
-        text = bare
-    names = [n.strip().strip("`") for n in text.split(",")]
-    return names if all(re.fullmatch(r"[a-z_][a-z0-9_]*", n) for n in names) else None
+    listed = doc[found.end() :].split("\n\n", 1)[0]
+    while (bare := re.sub(r"\([^()]*\)|\[[^\[\]]*\]", "", listed)) != listed:
+        listed = bare
+    listed = re.split(r"\.(?:\s|$)", listed, maxsplit=1)[0]
+    parts = [part.split() for part in re.split(r",|\s(?:and|of)\s", listed)]
+    names = [part[0] if part else "" for part in parts]
+    return names if all(re.fullmatch(r"[a-z_][a-z0-9_]*", n) for n in names) and len(names) > 1 else None
 
 
 def _arguments(v: Verb) -> str:

@@ -48,8 +48,8 @@ def compare(
 
     Columns: feature, kind (number, column, slice, tool, tool_error, signal, label, term:…, own), value_a and value_b
     (share of the cohort that has it; median of a number), support (traces that have it, or have a value), n_a, n_b,
-    effect in [-1, 1] (difference of shares a - b; for numbers P(larger in a) - P(smaller), which is the same for 0/1),
-    Mantel-Haenszel within strata, low, high (95 %), effect_unadjusted, p_unadjusted (Fisher, Mann-Whitney), p
+    effect in [-1, 1] (difference of shares a - b; for numbers P(larger in a) - P(smaller), which is the same for 0/1;
+    Mantel-Haenszel within strata), low, high (95 %), effect_unadjusted, p_unadjusted (Fisher, Mann-Whitney), p
     (Cochran-Mantel-Haenszel, exact where strata are tiny; van Elteren, permuted where few), q (Benjamini-Hochberg over
     all that Tarone's filter leaves), test, strata (how many carry the test), adjusted, adjusted_for,
     same_as (features with the same counts everywhere, or the opposite ones marked "not": one line for all of them).

@@ -72,6 +72,6 @@ by_trace AS (SELECT template, trace_id, any_value(success) AS success, count(*) 
     FROM error_calls JOIN named USING (masked) GROUP BY 1, 2)
 SELECT template, sum(k)::BIGINT AS n_calls, count(*) AS n_traces, any_value(tools) AS tools,
     round(sum(recovered * k) / sum(k) FILTER (recovered IS NOT NULL), 4) AS recovered,
-    count_if(success)::BIGINT AS passed, count(success) AS judged, min(trace_id) AS trace_id,
+    count(*) FILTER (success) AS passed, count(success) AS judged, min(trace_id) AS trace_id,
     arg_min(seq, trace_id) AS seq, arg_min(quote, trace_id) AS quote
 FROM by_trace JOIN tools USING (template) GROUP BY template ORDER BY n_traces DESC, n_calls DESC, template"""

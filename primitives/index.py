@@ -134,7 +134,7 @@ TEXT_HASH = "hash(p.text, p.field, coalesce(p.role, ''), coalesce(p.tool, ''))"
 
 def _mostly_kept(con: duckdb.DuckDBPyConnection) -> bool:
     row = con.execute(
-        f"SELECT (SELECT count_if(NOT is_new) FROM search_texts) >= {REBUILD_BELOW} * (SELECT count(*) FROM old)"
+        f"SELECT (SELECT count(*) FILTER (NOT is_new) FROM search_texts) >= {REBUILD_BELOW} * (SELECT count(*) FROM old)"
     ).fetchone()
     return bool(row and row[0])
 

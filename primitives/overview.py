@@ -73,7 +73,7 @@ def _size(corpus: Corpus) -> str:
 def _outcomes(corpus: Corpus) -> str:
     passed, failed, unlabelled, scored, low, mean, high = _one(
         corpus,
-        """SELECT count_if(success), count_if(NOT success), count_if(success IS NULL), count(score), min(score),
+        """SELECT count(*) FILTER (success), count(*) FILTER (NOT success), count(*) FILTER (success IS NULL), count(score), min(score),
             avg(score), max(score) FROM traces""",
     )
     judged = passed + failed
@@ -92,7 +92,7 @@ def _listed(rows: Rows, total: int, line: Callable[[tuple[Any, ...]], str]) -> s
 def _grouped(corpus: Corpus, title: str, key: str, where: str) -> str:
     rows = _rows(
         corpus,
-        f"""SELECT {key} AS key, count(*) AS n, count_if(success), count(success), count(*) OVER () FROM traces
+        f"""SELECT {key} AS key, count(*) AS n, count(*) FILTER (success), count(success), count(*) OVER () FROM traces
             WHERE {where} GROUP BY 1 ORDER BY n DESC, key LIMIT {SHOWN}""",
     )
     if not rows:
@@ -114,10 +114,10 @@ def _ends(corpus: Corpus) -> str:
 def _tasks(corpus: Corpus) -> str:
     tasks, repeated, never, always, mixed, most, datasets = _one(
         corpus,
-        """SELECT count(*), count_if(n > 1), count_if(judged > 1 AND passed = 0),
-            count_if(judged > 1 AND passed = judged), count_if(passed > 0 AND passed < judged), max(n),
+        """SELECT count(*), count(*) FILTER (n > 1), count(*) FILTER (judged > 1 AND passed = 0),
+            count(*) FILTER (judged > 1 AND passed = judged), count(*) FILTER (passed > 0 AND passed < judged), max(n),
             (SELECT count(DISTINCT dataset) FROM traces)
-            FROM (SELECT count(*) AS n, count_if(success) AS passed, count(success) AS judged FROM traces
+            FROM (SELECT count(*) AS n, count(*) FILTER (success) AS passed, count(success) AS judged FROM traces
             WHERE task_id IS NOT NULL GROUP BY dataset, task_id)""",
     )
     if not tasks:
@@ -132,7 +132,7 @@ def _slices(corpus: Corpus) -> str:
     rows = _rows(
         corpus,
         f"""
-        WITH counted AS (SELECT s.name, s.value, count(*) AS n, count_if(t.success) AS passed,
+        WITH counted AS (SELECT s.name, s.value, count(*) AS n, count(*) FILTER (t.success) AS passed,
             count(t.success) AS judged FROM slices s JOIN traces t USING (trace_id) GROUP BY 1, 2),
         ranked AS (SELECT *, row_number() OVER (PARTITION BY name ORDER BY n DESC, value) AS place,
             count(*) OVER (PARTITION BY name) AS n_values FROM counted)
@@ -150,8 +150,8 @@ def _slices(corpus: Corpus) -> str:
 def _tools(corpus: Corpus) -> str:
     rows = _rows(
         corpus,
-        """SELECT name, count(*) AS n, count(DISTINCT trace_id), count_if(status = 'error'),
-            count_if(status IN ('denied', 'cancelled', 'pending')), count(*) OVER () FROM tool_calls
+        """SELECT name, count(*) AS n, count(DISTINCT trace_id), count(*) FILTER (status = 'error'),
+            count(*) FILTER (status IN ('denied', 'cancelled', 'pending')), count(*) OVER () FROM tool_calls
             GROUP BY name ORDER BY n DESC, name LIMIT 14""",
     )
     if not rows:
@@ -189,7 +189,7 @@ def _spent(corpus: Corpus) -> str:
 def _fired(corpus: Corpus) -> str:
     rows = _rows(
         corpus,
-        """SELECT detector, count(*) AS n, count_if(success), count(success), sum(k)::BIGINT, count(*) OVER () FROM
+        """SELECT detector, count(*) AS n, count(*) FILTER (success), count(success), sum(k)::BIGINT, count(*) OVER () FROM
             (SELECT detector, trace_id, count(*) AS k FROM signals GROUP BY 1, 2) JOIN traces USING (trace_id)
             GROUP BY 1 ORDER BY n DESC, 1 LIMIT 14""",
     )

@@ -31,7 +31,7 @@ def signals(corpus: Corpus, population: Any = None, *, detector: str | None = No
     return corpus.con.execute(
         f"""
         WITH eligible AS (SELECT trace_id, success FROM traces WHERE trace_id IN ({resolve(corpus, population)})),
-        total AS (SELECT count(*) AS n, count_if(success) AS passed, count(success) AS judged FROM eligible),
+        total AS (SELECT count(*) AS n, count(*) FILTER (success) AS passed, count(success) AS judged FROM eligible),
         fired AS (SELECT g.*, e.success FROM signals g JOIN eligible e USING (trace_id)
             WHERE $detector IS NULL OR g.detector = $detector),
         by_trace AS (SELECT detector, CASE WHEN $detector IS NULL THEN NULL ELSE severity END AS part,
@@ -39,8 +39,8 @@ def signals(corpus: Corpus, population: Any = None, *, detector: str | None = No
             arg_min(struct_pack(seq := seq, detail := detail), seq) AS first FROM fired GROUP BY ALL)
         SELECT detector, mode(severity ORDER BY severity) AS severity, sum(n_signals)::BIGINT AS n_signals,
             count(*) AS n_traces, any_value(total.n) AS n, round(count(*) / any_value(total.n), 4) AS share,
-            count_if(success)::BIGINT AS passed_with, count(success) AS judged_with,
-            any_value(total.passed) - count_if(success)::BIGINT AS passed_without,
+            count(*) FILTER (success) AS passed_with, count(success) AS judged_with,
+            any_value(total.passed) - count(*) FILTER (success) AS passed_without,
             any_value(total.judged) - count(success) AS judged_without,
             min(trace_id) AS trace_id, arg_min(first.seq, trace_id) AS seq,
             left(arg_min(first.detail, trace_id), 300) AS detail
