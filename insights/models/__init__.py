@@ -18,6 +18,7 @@ from insights.models.messages import Call, Message, Model, Reply, Request, Tool,
 from insights.models.metered import Metered
 from insights.models.opening import open_model
 from insights.models.prices import Price, price_of
+from insights.models.redaction import Redacted
 from insights.models.replay import Recorder, ReplayModel
 from insights.models.scripted import ScriptedModel
 from insights.models.tiers import Tiers, open_tiers
@@ -32,6 +33,7 @@ __all__ = [
     "Model",
     "Price",
     "Recorder",
+    "Redacted",
     "ReplayModel",
     "Reply",
     "Request",

@@ -17,6 +17,9 @@ from insights.models.prices import Price
 
 Stop = Literal["end", "tool", "length", "refusal", "overflow"]
 KEY_VERSION = 1
+MIN_OUTPUT_TOKENS = 16
+"""The least that OpenAI's service accepts as a bound."""
+
 UNICODE_REMEDY = "text must be valid Unicode: s.encode('utf-8', 'replace').decode()"
 
 

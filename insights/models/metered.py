@@ -14,7 +14,7 @@ from insights.models.attempts import ATTEMPTS, Attempts
 from insights.models.budget import KEPT, Budget, Hold
 from insights.models.ledger import as_cached
 from insights.models.limits import Limiter, Limits
-from insights.models.messages import Model, Reply, Request
+from insights.models.messages import MIN_OUTPUT_TOKENS, Model, Reply, Request
 
 OVERHEAD_TOKENS = 600
 """Input tokens that a provider adds unseen: its own instructions for tools and structured answers."""
@@ -99,9 +99,9 @@ class Metered(Model):
         if self._broken:
             raise self._broken[0]
         input_tokens = input_ceiling(request)
-        tokens = input_tokens + request.max_tokens
-        usd = self.price.ceiling(input_tokens, request.max_tokens) if self.price else 0.0
-        hold = await self.budget.reserve(usd, tokens, self._share)
+        output_tokens = max(MIN_OUTPUT_TOKENS, request.max_tokens)
+        usd = self.price.ceiling(input_tokens, output_tokens) if self.price else 0.0
+        hold = await self.budget.reserve(usd, input_tokens + output_tokens, self._share)
         try:
             charged = await self._limiter.wait(input_tokens // 2)
             if self._broken:

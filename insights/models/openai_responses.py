@@ -6,14 +6,11 @@ import hashlib
 from typing import Any
 
 from insights.errors import ModelError
-from insights.models.messages import Message, Reply, Request, Stop, Usage
+from insights.models.messages import MIN_OUTPUT_TOKENS, Message, Reply, Request, Stop, Usage
 from insights.models.openai_chat import OpenAI, read_call
 from insights.models.schemas import for_openai
 from insights.models.structured import schema_prompt
 from insights.models.wire import Server, not_a_reply, scrub, within
-
-MIN_OUTPUT_TOKENS = 16
-"""The least that the service accepts."""
 
 
 class OpenAIResponses(OpenAI):

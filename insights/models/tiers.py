@@ -13,6 +13,7 @@ from insights.models.limits import Limits
 from insights.models.messages import Model
 from insights.models.metered import Metered
 from insights.models.opening import open_model
+from insights.models.redaction import Redacted
 
 SETTINGS = ("timeout", "deadline", "max_retries", "effort", "protocol", "prices")
 
@@ -50,6 +51,12 @@ class Tiers:
             raise UsageError(f"no model tier is called {tier!r}", "strong or fast")
         return self.strong if tier == "strong" else self.fast
 
+    @property
+    def masked(self) -> int:
+        """How many secrets were masked before text was sent."""
+        models = {id(metered.model): metered.model for metered in (self.strong, self.fast)}.values()
+        return sum(model.masked for model in models if isinstance(model, Redacted))
+
     def ready(self) -> None:
         """Raises ModelUnavailable when a key is missing. Sends nothing."""
         self.strong.ready()
@@ -78,7 +85,8 @@ def open_tiers(section: Mapping[str, Any], path: Path) -> Tiers | None:
     settings = {name: section[name] for name in SETTINGS if section.get(name) is not None}
 
     def opened(name: str) -> Model:
-        return open_model(name, base_url=section["base_url"] if name.startswith(served) else None, **settings)
+        model = open_model(name, base_url=section["base_url"] if name.startswith(served) else None, **settings)
+        return Redacted(model) if section["redact"] else model
 
     return Tiers(
         opened(strong),

@@ -6,6 +6,7 @@ Both SDKs are built on httpx2 and name their exceptions alike, so one translatio
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ OVERFLOW = re.compile(
     re.IGNORECASE,
 )
 QUOTA = re.compile(r"insufficient_quota|quota|credit balance|billing|spend(ing)? limit|out of credit", re.IGNORECASE)
-SECRET = re.compile(r"\b(sk|key|Bearer)[-_ ][A-Za-z0-9_\-*.]{6,}")
+SECRET = re.compile(r"\bsk-[A-Za-z0-9_\-*.]{4,}|(?<=Bearer )\S+")
+KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY")
 
 
 class Overflow(Exception):
@@ -61,7 +63,7 @@ class Server:
 
     async def reach(self) -> None:
         """Raises ModelUnavailable when nothing answers there. The SDKs would retry that for a minute."""
-        if getproxies():
+        if {"http", "https", "all"} & getproxies().keys():
             return
         parts = urlsplit(self.url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -134,6 +136,8 @@ def retry_after(headers: Any) -> float | None:
 
 async def within(server: Server, sdk: Any, call: Callable[[], Awaitable[Any]]) -> Any:
     """Run one SDK call. Raises Overflow or a ModelError; never an exception of the SDK or of httpx2."""
+    import httpx2
+
     attempts = ATTEMPTS.get() or Attempts()
     before = ATTEMPTS.set(attempts)
     try:
@@ -141,11 +145,9 @@ async def within(server: Server, sdk: Any, call: Callable[[], Awaitable[Any]]) -
             return await call()
     except TimeoutError as error:
         raise _too_late(server, attempts) from error
-    except sdk.APITimeoutError as error:
-        raise AnswerLost(
-            f"{server.model}: {server.shown} did not answer in time",
-            "raise the timeout; the call may have been charged and counts in full towards the budget",
-        ) from error
+    except httpx2.HTTPError as error:  # while a stream was being read, where the SDKs do not look
+        attempts.lost += 1
+        raise _connection_error(server, attempts, error) from error
     except sdk.APIConnectionError as error:
         raise _connection_error(server, attempts, error) from error
     except sdk.APIStatusError as error:
@@ -156,7 +158,7 @@ async def within(server: Server, sdk: Any, call: Callable[[], Awaitable[Any]]) -
         ) from error
     except UnicodeEncodeError as error:
         raise ModelError(f"{server.model}: the request cannot be sent: {error.reason}", UNICODE_REMEDY) from error
-    except ValueError as error:
+    except (ValueError, AssertionError) as error:  # the SDKs' own words for JSON or a stream that is cut
         raise not_a_reply(server, str(error)) from error
     finally:
         ATTEMPTS.reset(before)
@@ -177,9 +179,10 @@ def _too_late(server: Server, attempts: Attempts) -> ModelError:
 def _connection_error(server: Server, attempts: Attempts, error: Any) -> ModelError:
     cause = error.__cause__ or error
     if attempts.lost:
+        why = scrub(str(cause)) or "no byte came in time"
         return AnswerLost(
-            f"{server.model}: the connection to {server.shown} broke before the answer: {scrub(str(cause))}",
-            "run again; the call may have been charged and counts in full towards the budget",
+            f"{server.model}: {server.shown} did not answer: {why}",
+            "raise the timeout or run again; the call may have been charged and counts in full towards the budget",
         )
     return server.unreachable(cause)
 
@@ -227,5 +230,8 @@ def _said(error: Any) -> str:
 
 def scrub(text: str) -> str:
     """One bounded line without anything that looks like a key."""
-    line = " ".join(SECRET.sub(r"\1-…", text).split())
+    for variable in KEY_VARIABLES:
+        if len(key := os.environ.get(variable, "").strip()) > 5:
+            text = text.replace(key, "…")
+    line = " ".join(SECRET.sub("…", text).split())
     return line if len(line) <= MESSAGE_SHOWN else line[:MESSAGE_SHOWN] + "…"

@@ -96,7 +96,8 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             if body.get("stream"):
                 events = anthropic_events(anthropic(body, step))
                 text = "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in events)
-                return self.send(200, text.encode(), "text/event-stream", None)
+                fake.count()
+                return self.send(200, text.encode(), "text/event-stream", None, cut=step.get("cut"))
             shape = {"/v1/messages": anthropic, "/v1/responses": responses, "/v1/chat/completions": chat}[path]
             self.reply(200, shape(body, step), None)
             fake.count()
@@ -104,13 +105,16 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
         def reply(self, status: int, value: Any, headers: dict[str, str] | None) -> None:
             self.send(status, json.dumps(value).encode(), "application/json", headers)
 
-        def send(self, status: int, data: bytes, kind: str, headers: dict[str, str] | None) -> None:
+        def send(
+            self, status: int, data: bytes, kind: str, headers: dict[str, str] | None, cut: int | None = None
+        ) -> None:
             try:
                 self.send_response(status)
                 for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **(headers or {})}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(data)
+                self.wfile.write(data[:cut])
+                self.close_connection = cut is not None
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
 

@@ -27,7 +27,11 @@ def failure(model, request=None) -> ModelError:
 def test_a_wrong_key(serve, protocol):
     server = serve([{"status": 401, "message": "Incorrect API key provided: sk-test-openai-0123456789."}])
     error = failure(connect(protocol, server.url))
-    assert isinstance(error, ModelUnavailable) and "401" in error.message and KEYS[protocol] in error.remedy
+    assert (
+        isinstance(error, ModelUnavailable)
+        and "401: Incorrect API key provided" in error.message
+        and KEYS[protocol] in error.remedy
+    )
     assert len(server.bodies) == 1
 
 
@@ -157,6 +161,18 @@ def test_a_connection_that_breaks_before_the_answer(serve, protocol):
     server = serve([{"drop": True}])
     error = failure(connect(protocol, server.url, max_retries=1))
     assert isinstance(error, AnswerLost) and "127.0.0.1" in error.message
+
+
+@pytest.mark.parametrize("cut", [0, 200, 600])
+def test_a_stream_that_breaks(serve, cut):
+    server = serve([{"text": "Yes. " * 100, "cut": cut}])
+    error = failure(connect("anthropic", server.url, max_retries=0), ask(max_tokens=64_000))
+    assert isinstance(error, AnswerLost)
+
+
+def test_a_stream_that_ends_too_early(serve):
+    server = serve([{"raw": 'event: ping\ndata: {"type": "ping"}\n\n', "kind": "text/event-stream"}])
+    assert "base-url" in failure(connect("anthropic", server.url), ask(max_tokens=64_000)).remedy
 
 
 @pytest.mark.parametrize("raw", ["<html>Sign in to the hotel's network</html>", "{}", "[]", "null", '{"choices": []}'])

@@ -68,23 +68,27 @@ def test_never_more_at_once_than_asked():
 
 
 def test_two_thousand_calls_stay_near_the_ideal(tmp_path):
-    """Against the ideal schedule, or against asyncio alone where the machine is too busy to keep even that."""
+    """Wall time is held to the ideal where the machine keeps time at all; our own work per call always."""
     ideal = math.ceil(2000 / 64) * 0.05
     requests = [ask(f"question {i}") for i in range(2000)]
-    ratios = []
+    plain = ScriptedModel(lambda r: Reply("yes"), seconds=0.05)
+    walls, work = [], []
     for attempt in range(3):
-        with Ledger(tmp_path / f"{attempt}.sqlite") as ledger:
-            model = Metered(ScriptedModel(lambda r: "yes", seconds=0.05), Budget(ledger))
-            began = time.perf_counter()
-            outcomes = asyncio.run(map_calls(model, requests, concurrency=64))
-            took = time.perf_counter() - began
         began = time.perf_counter()
-        asyncio.run(map_calls(ScriptedModel(lambda r: Reply("yes"), seconds=0.05), requests, concurrency=64))
-        ratios.append(took / max(ideal, time.perf_counter() - began))
+        asyncio.run(map_calls(plain, requests, concurrency=64))
+        quiet = time.perf_counter() - began <= 1.03 * ideal
+        with Ledger(tmp_path / f"{attempt}.sqlite") as ledger:
+            model = Metered(plain, Budget(ledger))
+            began, busy = time.perf_counter(), time.process_time()
+            outcomes = asyncio.run(map_calls(model, requests, concurrency=64))
+            work.append((time.process_time() - busy) / 2000)
+            if quiet:
+                walls.append((time.perf_counter() - began) / ideal)
         assert all(outcome.text == "yes" for outcome in outcomes)
-        if ratios[-1] <= 1.05:
+        if walls and min(walls) <= 1.05:
             break
-    assert min(ratios) <= 1.05, f"the best of three, on a machine that others use too: {ratios}"
+    assert min(work) < 0.0005, f"seconds of work per call: {work}"
+    assert not walls or min(walls) <= 1.05, f"times the ideal: {walls}"
 
 
 def test_with_429s_it_finishes_pays_no_call_twice_and_keeps_the_budget(serve, tmp_path, protocol):

@@ -38,15 +38,15 @@ def test_one_model_serves_both_tiers(serve, tmp_path):
     server = serve([{"text": "Yes."}])
     for names in ({"strong": "anthropic/known"}, {"fast": "anthropic/known"}):
         with open_tiers(section(base_url=server.url, **names), tmp_path / "calls.sqlite") as tiers:
-            assert tiers["strong"] is tiers["fast"] and tiers["fast"].model.server.url == server.url
+            assert tiers["strong"] is tiers["fast"] and tiers["fast"].model.model.server.url == server.url
 
 
 def test_the_base_url_is_that_of_the_openai_model(serve, tmp_path, monkeypatch):
     monkeypatch.delenv("ANTHROPIC_BASE_URL", raising=False)
     chosen = section(strong="anthropic/known", fast="openai/small", base_url="http://127.0.0.1:9/v1")
     with open_tiers(chosen, tmp_path / "calls.sqlite") as tiers:
-        assert tiers["strong"].model.server.url == "https://api.anthropic.com"
-        assert tiers["fast"].model.server.url == "http://127.0.0.1:9/v1"
+        assert tiers["strong"].model.model.server.url == "https://api.anthropic.com"
+        assert tiers["fast"].model.model.server.url == "http://127.0.0.1:9/v1"
 
 
 def test_a_budget_in_money_needs_both_prices_and_lets_go_of_the_run(tmp_path):
@@ -54,6 +54,16 @@ def test_a_budget_in_money_needs_both_prices_and_lets_go_of_the_run(tmp_path):
     for _ in range(2):
         with pytest.raises(ModelError, match=r"price of openai/unpriced is unknown"):
             open_tiers(chosen, tmp_path / "calls.sqlite")
+
+
+@pytest.mark.parametrize("redact", [True, False])
+def test_secrets_are_masked_before_they_are_sent_unless_told_otherwise(serve, tmp_path, redact):
+    server = serve([{"text": "Yes."}])
+    chosen = section(strong="openai/known", base_url=f"{server.url}/v1", redact=redact)
+    with open_tiers(chosen, tmp_path / "calls.sqlite") as tiers:
+        asyncio.run(tiers["strong"].complete(ask("export GITHUB_TOKEN=ghp_" + "a1" * 20)))
+        assert tiers.masked == redact
+    assert ("[masked: access token]" in server.bodies[0]["messages"][1]["content"]) == redact
 
 
 def test_a_setting_that_does_not_exist():
