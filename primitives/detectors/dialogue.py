@@ -35,6 +35,7 @@ ABANDONED = declare(
     "dialogue", "abandoned_subtask", "low", "the run ends with items of the agent's own to-do list still open"
 )
 
+AGREEING = ("yes", "sure", "ok", "no, that", "thank", "great", "sounds good", "go ahead", "please proceed")
 ASKED = 8  # messages of the user that a new one is compared with
 READ_CHARS = 1_200  # of a user's message
 CONFIRMING = re.compile(
@@ -69,7 +70,7 @@ class Dialogue(Family):
             if words_of_it:
                 self.emit(CORRECTION, e.seq, spoken.seq, 1, words_of_it)
         size = len(low)
-        if size >= self._least:
+        if size >= self._least and not low.startswith(AGREEING):
             self._compare(e, low, size, low.count("e"))
 
     def _compare(self, e: Event, low: str, size: int, es: int) -> None:

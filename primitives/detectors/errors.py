@@ -27,6 +27,7 @@ ORDER = declare("errors", "order_violation", "low", "a tool refuses because some
 DENIED = declare("errors", "denied_permission", "low", "the person or the harness refuses to let a call run")
 
 OPEN = 64  # failures remembered at a time
+SHORT = 40  # characters: a shorter answer ("TERMINATE") says nothing either way
 HEAD_CHARS = 600
 _INVALID = re.compile(
     r"(?:unknown|no such|invalid|unrecogni[sz]ed|unsupported|non-?existent) (?:tool|function)\b"
@@ -77,13 +78,15 @@ class Errors(Family):
         super().__init__(run, settings)
         self._open: dict[
             str, tuple[Event, bool]
-        ] = {}  # tool -> its first unmended failure of this turn, whether it writes
+        ] = {}  # tool -> its first unmended failure of this turn, whether it acts
+        self._last_failed = False  # the last result of the turn
+        self._unreadable: Event | None = None
 
     def on_call(self, e: Event) -> None:
-        if e.text:  # the reader's word on arguments that are no JSON
-            self.emit(INVALID, e.seq, e.seq, 1, f"arguments of {e.name} cannot be read: {line(e.text)}")
+        self._unreadable = e if e.text else None  # the reader's word on arguments that are no JSON
 
     def on_result(self, e: Event) -> None:
+        self._last_failed = self.run.failed
         if self._open and not self.run.failed:
             self._open.pop(e.name or "?", None)
 
@@ -93,8 +96,12 @@ class Errors(Family):
         if e.status == "denied" or _DENIED.search(low):
             self.emit(DENIED, e.seq, e.seq, 1, f"{name} was not allowed: {line(e.text)}")
             return
-        if name not in self._open and len(self._open) < OPEN and not run.flags & THINK:
-            self._open[name] = (e, bool(run.flags & WRITE))
+        if name not in self._open and len(self._open) < OPEN and not run.flags & THINK and " already " not in low:
+            self._open[name] = (e, bool(run.flags & (WRITE | SHELL)))
+        unreadable = self._unreadable
+        if unreadable is not None and unreadable.key == e.key:
+            self.emit(INVALID, e.seq, unreadable.seq, 1, f"arguments of {name} cannot be read: {line(unreadable.text)}")
+            return
         if run.flags & SHELL:
             return
         if _INVALID.search(low):
@@ -107,9 +114,12 @@ class Errors(Family):
 
     def on_answer(self, e: Event) -> None:
         answer = self.run.answer
-        if not self._open or answer is None or answer.trouble():
+        if not self._open or answer is None or len(answer.text) < SHORT or answer.trouble():
             return
-        for name, (failure, writes) in self._open.items():
-            detail = f"{name} failed ({line(failure.text, 100)}) and the answer at {answer.seq} does not say so"
-            self.emit(IGNORED, answer.seq, failure.seq, 1, detail, "high" if writes else None)
+        if answer.asks() and not answer.deed():
+            return
+        for name, (failure, acts) in self._open.items():
+            if acts or self._last_failed:
+                detail = f"{name} failed ({line(failure.text, 100)}) and the answer does not say so"
+                self.emit(IGNORED, answer.seq, failure.seq, 1, detail, "high" if acts else None)
         self._open.clear()

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 KINDS = (
     "system",  # instructions: system or developer message
     "user",  # a message of the person or the simulated user
@@ -105,7 +107,6 @@ def step_event(step: Any) -> Event:
 
 
 def call_event(seq: int, call: Any, agent: str | None) -> Event:
-    args = call.args_text
     return Event(
         seq,
         "user_call" if call.requestor == "user" else "call",
@@ -114,15 +115,14 @@ def call_event(seq: int, call: Any, agent: str | None) -> Event:
         agent,
         call.args_error,
         call.name,
-        args,
-        hash(args),
+        call.args_text,
+        _hash(call.args, call.args_text),
         call.status,
         call.tool_call_key,
     )
 
 
 def result_event(seq: int, call: Any, text: str | None, agent: str | None) -> Event:
-    args = call.args_text
     return Event(
         seq,
         "user_result" if call.requestor == "user" else "result",
@@ -131,12 +131,22 @@ def result_event(seq: int, call: Any, text: str | None, agent: str | None) -> Ev
         agent,
         text,
         call.name,
-        args,
-        hash(args),
+        call.args_text,
+        _hash(call.args, call.args_text),
         call.status,
         call.tool_call_key,
         bool(call.result_truncated),
     )
+
+
+def _hash(args: Any, text: str | None) -> int:
+    """Equal for equal arguments, whatever their order and spacing."""
+    if not isinstance(args, dict | list):
+        return hash(text if args is None else args)
+    try:
+        return hash(orjson.dumps(args, option=orjson.OPT_SORT_KEYS))
+    except (TypeError, orjson.JSONEncodeError):  # numbers beyond 64 bits, keys that are no text
+        return hash(text)
 
 
 def line(text: str | None, chars: int = 120) -> str:

@@ -78,7 +78,7 @@ _NOTHING = frozenset(
     }
 )
 _CODE = re.compile(r"[A-Z\d][A-Z\d-]{4,}")  # XF7Q2, HAT-136, 4468291
-_NUMBERED = re.compile(r"_\d{3,}")  # mia_li_3668
+_NUMBERED = re.compile(r"_\d{4,}\b")  # mia_li_3668
 _JOINT = re.compile(r"[/@]\w")  # inside of an address, a link, a path
 _PLACED = re.compile(r"https?://\S+|[\w.+-]+@[\w-]+\.[\w.-]*\w|[~.]?/?(?:[\w.-]+/)+[\w-]+\.[A-Za-z]{1,5}")
 _EDGES = " \n\t\r\"'`()[]{}<>|*,;"
@@ -168,7 +168,7 @@ class Evidence(Family):
             and len(answer.text) > 40
             and not answer.negative()
             and not answer.trouble()
-            and "?" not in answer.text[-200:]
+            and not answer.asks()
         ):
             self.emit(
                 EMPTY,
@@ -189,11 +189,12 @@ class Evidence(Family):
             self.emit(UNSEEN, seq, seq, len(unseen), f"named nowhere before: {', '.join(unseen[:8])}")
 
     def _is_known(self, token: str) -> bool:
+        """Whether a source holds it: a code or address whole, a numbered name by its number, a path by its last part."""
         if any(token in source for source in reversed(self._sources)):
             return True
-        low = token.lower()
-        tail = low.rsplit("/", 1)[-1]
-        return any(tail in source.lower() for source in self._sources)
+        part = token.rsplit("_", 1)[-1] if "_" in token and token[-1].isdigit() else token.rsplit("/", 1)[-1]
+        low = part.lower()
+        return any(low in source.lower() for source in self._sources)
 
 
 def specifics(text: str) -> list[str]:
@@ -206,14 +207,16 @@ def specifics(text: str) -> list[str]:
         if start and (text[start - 1].isalnum() or text[start - 1] in "_$€£.,:/-"):
             continue
         bare = token.replace("-", "")
-        if bare.isalpha() or (bare.isdigit() and (len(token) < 6 or bare != token)):
+        digits = bare.strip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        if bare.isalpha() or (bare.isdigit() and (len(token) < 6 or bare != token)) or len(set(digits)) < 2:
             continue
         found.append(token.rstrip("-"))
     for match in _NUMBERED.finditer(text):
         start = match.start()
         while start and (text[start - 1].isalnum() or text[start - 1] == "_"):
             start -= 1
-        found.append(text[start : match.end()])
+        if text[match.end() : match.end() + 2] != '":':
+            found.append(text[start : match.end()])
     for match in _JOINT.finditer(text) if "/" in text or "@" in text else ():
         start, end = match.span()
         while start and text[start - 1] not in _EDGES:

@@ -15,7 +15,10 @@ from primitives.detectors.run import Family, Run
 from primitives.detectors.wording import Answer
 
 UNVERIFIED = declare(
-    "outcome", "unverified_success", "low", "success is claimed after a file edit with nothing run since the edit"
+    "outcome",
+    "unverified_success",
+    "low",
+    "success is claimed after a file edit with nothing run since, by an agent that can run commands",
 )
 AGAINST = declare(
     "outcome",
@@ -116,7 +119,7 @@ class Outcome(Family):
         if answer is None:
             return
         edited = run.edit_seq
-        unrun = edited >= 0 and self._run_seq < edited
+        unrun = edited >= 0 and self._run_seq < edited and (run.shells > 0 or self._run_seq >= 0)
         hedge = answer.hedge() if unrun else None
         if hedge:
             self.emit(HEDGED, answer.seq, edited, 1, f'says "{hedge}"; nothing was run since the edit at {edited}')

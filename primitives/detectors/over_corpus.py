@@ -77,8 +77,12 @@ def _rows(
     by_trace: dict[str, list[Any]] = defaultdict(list)
     if not found:
         return by_trace
-    extra = ", CASE WHEN result_seq IS NULL THEN result_text END AS result_text" if table == "tool_calls" else ""
-    names = [*columns, "result_text"] if extra else columns
+    extra = (
+        ", hash(args) AS args, CASE WHEN result_seq IS NULL THEN result_text END AS result_text"
+        if table == "tool_calls"
+        else ""
+    )
+    names = [*columns, "args", "result_text"] if extra else columns
     wanted = ", ".join(columns) + extra
     sql = f"SELECT trace_id, {wanted} FROM {table} WHERE rowid BETWEEN ? AND ? ORDER BY trace_id, {order}"
     for trace_id, *values in con.execute(sql, [min(r[0] for r in found), max(r[1] for r in found)]).fetchall():

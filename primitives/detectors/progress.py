@@ -31,7 +31,8 @@ BUDGET = declare(
     "progress", "budget_exhausted", "medium", "the run was cut off by a limit on steps, tokens, time or cost"
 )
 
-SHORT = 40  # characters: a shorter message may repeat without meaning anything ("Next.")
+SHORT = 40  # characters: a shorter answer may repeat without meaning anything
+LONG = 100  # characters: a shorter message before a call may, too ("Now let me run the script again:")
 
 
 class Progress(Family):
@@ -103,17 +104,23 @@ class Progress(Family):
             )
 
     def on_assistant(self, e: Event) -> None:
-        text = e.text
-        if text is None or len(text) < SHORT:
-            return
+        if e.text is not None and len(e.text) >= LONG:
+            self._count(e.seq, e.text)
+
+    def on_answer(self, e: Event) -> None:
+        answer = self.run.answer
+        if answer is not None and SHORT <= len(answer.text) < LONG:
+            self._count(answer.seq, answer.text)
+
+    def _count(self, seq: int, text: str) -> None:
         words = hash(text)
-        first, n = self._said.get(words, (e.seq, 0))
+        first, n = self._said.get(words, (seq, 0))
         n += 1
         if n == 1 and len(self._said) >= REMEMBERED:
             del self._said[next(iter(self._said))]
         self._said[words] = (first, n)
         if n >= self._says and milestone(n, self._says):
-            self.emit(SAME_WORDS, e.seq, first, n, f"said {n} times: {line(text)}")
+            self.emit(SAME_WORDS, seq, first, n, f"said {n} times: {line(text)}")
 
     def on_silence(self, e: Event) -> None:
         said = self.run.said

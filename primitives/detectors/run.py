@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -13,7 +14,8 @@ from primitives.detectors.wording import Answer
 FAILED = frozenset({"error", "denied", "cancelled"})
 _FLAGS: dict[tuple[str | None, int], int] = {}
 _FLAGS_MAX = 8_192
-FINISH_WORDS = 20  # characters: a tool that ends the run and carries more than this carries the answer
+_PROSE = re.compile(r"\w\.(?:md|txt|rst|json|ya?ml|csv|html|log|toml|cfg|lock|patch|diff)\b|COMMIT")
+FINISH_WORDS = 40  # characters: a tool that ends the run and carries more than this carries the answer
 
 
 class Run:
@@ -43,7 +45,7 @@ class Run:
         self.calls = 0  # calls of the agent so far
         self.shells = 0  # shell commands that succeeded: they may have changed anything
         self.writes = 0  # calls that changed something and succeeded
-        self.write_seq = self.edit_seq = -1  # step of the last such call; of the last file edit
+        self.write_seq = self.edit_seq = -1  # step of the last such call; of the last edit of a file that is code
         self.user_seq, self.user_turns, self.user_text = -1, 0, ""
         self.said: Event | None = None  # a message of the agent which no call has followed yet
         self.spoken: Event | None = None  # its last message, whatever followed
@@ -70,7 +72,7 @@ class Run:
         if self.flags & WRITE:
             self.writes += 1
             self.write_seq = e.seq
-            if self.flags & EDIT:
+            if self.flags & EDIT and not _PROSE.search((e.args_text or "")[:300] + " " + (e.text or "")[:200]):
                 self.edit_seq = e.seq
 
     def _identify(self, e: Event) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from primitives.detectors.rules import Rule
 
 FAMILIES: tuple[type[Family], ...] = (Loops, Progress, Errors, Evidence, Outcome, Dialogue, Safety)
+CUT_OFF = ("limit_", "user_abort")  # how a run ends that had no chance to answer
 DERIVED = ("write", "failure", "answer", "silence")
 Handler = Callable[[Family, Event], None]
 Listeners = dict[str, list[tuple[int, Handler]]]
@@ -74,7 +75,9 @@ class Scan:
             run.said = run.spoken = event
         elif kind in ("user", "interrupt", "end"):
             if run.said is not None:
-                self._hand_over(run.said, event)
+                if not (event.end_reason or "").startswith(CUT_OFF):
+                    self._hand_over(run.said, event)
+                run.said = None
             if kind == "user":
                 run.heard(event)
         families = self._families
@@ -101,7 +104,6 @@ class Scan:
             run.answer = None
         else:
             self._tell("silence", event)
-        run.said = None
 
 
 _cache: dict[str, dict[str, Any]] = {}

@@ -15,6 +15,10 @@ _DEED = (
     "scheduled|created|completed|fixed|resolved|implemented|corrected|transferred|submitted|placed|applied|paid|"
     "upgraded|downgraded|replaced|installed|enabled|disabled|issued|written|saved|moved|renamed|solved|finished)"
 )
+_CHANGE = (
+    "(?:cancell?ed|booked|updated|changed|added|removed|deleted|refunded|returned|exchanged|modified|processed|sent|"
+    "scheduled|created|submitted|placed|paid|upgraded|downgraded|issued|saved|moved|renamed|fixed|implemented)"
+)
 _SOFT = "(?:now |also |just |already |successfully )*"
 Anchored = tuple[tuple[str, re.Pattern[str]], ...]
 
@@ -33,17 +37,33 @@ _SUCCESS: Anchored = (
     ("all done", re.compile(r"all done\b")),
 )
 _DONE: Anchored = (
-    ("i've ", re.compile(rf"i've {_SOFT}{_DEED}\b")),
-    ("we've ", re.compile(rf"we've {_SOFT}{_DEED}\b")),
-    ("i have ", re.compile(rf"i have {_SOFT}{_DEED}\b")),
-    ("been successfully ", re.compile(rf"been successfully {_DEED}\b")),
+    ("i've ", re.compile(rf"i've {_SOFT}{_CHANGE}\b")),
+    ("we've ", re.compile(rf"we've {_SOFT}{_CHANGE}\b")),
+    ("i have ", re.compile(rf"i have {_SOFT}{_CHANGE}\b")),
+    ("been successfully ", re.compile(rf"been successfully {_CHANGE}\b")),
 )
 _TROUBLE = (
     *("error", "fail", "unable", "could not", "couldn", "cannot", "can't", "sorry", "apolog", "issue"),
     *("problem", "unfortunately", "not found", "invalid", "not available", "unavailable", "did not", "n't "),
     *("not possible", "insufficient", "exceed", "wrong", "mistake", "again", "instead", "however", "not enough"),
     *("denied", "not allowed", "not permitted", "warning", "missing", "reject", "not supported", "timed out"),
-    *("timeout", "no longer", "trouble", "difficult", "incorrect", "does not", "not be ", "blocked", "need your"),
+    *(
+        "transferr",
+        "not sufficient",
+        "no channel",
+        "there is no",
+        "there are no",
+        "i need",
+        "timeout",
+        "no longer",
+        "trouble",
+        "difficult",
+        "incorrect",
+        "does not",
+        "not be ",
+        "blocked",
+        "need your",
+    ),
 )
 _HEDGE: Anchored = (
     (
@@ -80,9 +100,7 @@ _ASSUMED: Anchored = (
     (
         "specif",
         re.compile(
-            r"(?:\b(?:you|user|customer)(?: have|'ve)?(?:n't| not| did not|n’t| didn't"
-            r"| didn’t) specif(?:y|ied)|\b(?:wasn't|was not|isn't|is not|not) specified"
-            r"|\bunspecified)\b[^.\n]{0,60}\b(?:i|so|will|assume|use|choose|default)"
+            r"\b(?:since|as|because) [^.\n]{0,30}(?:n't| not)[^.\n]{0,12} specif(?:y|ied)[^.\n]{0,20}[, ]i(?:'ll|'ve| )"
         ),
     ),
 )
@@ -90,7 +108,7 @@ _CORRECTED: Anchored = (
     (
         "i ",
         re.compile(
-            r"i (?:already (?:said|told|gave|provided|mentioned|asked|explained|answered|confirmed)|told you|said\b"
+            r"(?<!like )(?<!\w)i (?:already (?:said|told|gave|provided|mentioned|asked|explained|answered|confirmed)|told you|said\b"
             r"|(?:only |just |explicitly )?asked (?:you |for |to )"
             r"|(?:didn't|did not|never) (?:ask|want|request|say|said|tell|told|authori[sz]|mean|meant|agree))"
         ),
@@ -111,17 +129,22 @@ _CORRECTED: Anchored = (
     ("not what ", re.compile(r"not what i (?:asked|wanted|meant|said|requested|need)")),
     ("not right", re.compile(r"\b(?:that|this|it)(?:'s| is) not right\b")),
     ("why did you", re.compile(r"why did you\b")),
-    ("undo ", re.compile(r"\bundo (?:that|this|it|your|the last|those|these)\b")),
-    ("revert ", re.compile(r"\brevert (?:that|this|it|your|the last|those|these)\b")),
+    ("undo ", re.compile(r"(?<!to )\bundo (?:that|this|it|your|the last|those|these)\b")),
+    ("revert ", re.compile(r"(?<!to )\brevert (?:that|this|it|your|the last|those|these)\b")),
     (
         "still ",
         re.compile(
-            r"\bstill (?:not working|doesn't work|does not work|fails|failing|broken|wrong"
+            r"(?<!if it )\bstill (?:not working|doesn't work|does not work|fails|failing|broken|wrong"
             r"|(?:get|see|getting|seeing|have|having) the same)\b"
         ),
     ),
-    (" work", re.compile(r"\b(?:it|that|this) (?:doesn't|does not|didn't|did not) work\b")),
-    ("no, ", re.compile(r"^no, (?:i |that|not |you |don't|do not|this|it(?:'s| is) not|it isn)")),
+    (" work", re.compile(r"(?<!if )\b(?:it|that|this) (?:doesn't|does not|didn't|did not) work\b")),
+    (
+        "no, ",
+        re.compile(
+            r"^no, (?:i (?:said|meant|asked|wanted)|that(?:'s| is) (?:not|wrong)|not |you |this is (?:not|wrong))"
+        ),
+    ),
 )
 _NEGATIVE = re.compile(
     r"\b(?:no|not|none|nothing|never|cannot|unable|zero|empty|without|0|neither"
@@ -187,6 +210,11 @@ class Answer:
         """Whether any word of failure, apology or trying again occurs."""
         low = self.low
         return any(word in low for word in _TROUBLE)
+
+    def asks(self) -> bool:
+        """Whether it ends with a question or a request to confirm or choose."""
+        tail = self.text[-200:]
+        return "?" in tail or "confirm" in tail
 
     def negative(self) -> bool:
         """Whether anything is denied or said to be absent."""

@@ -42,6 +42,7 @@ def test_unverified_success_ends_with_a_run_after_the_edit(fired):
     assert "unverified_success" in fired(*PYTEST, *EDIT, CLAIM)
     assert "unverified_success" not in fired(*EDIT, *PYTEST, CLAIM)
     assert "unverified_success" not in fired(CLAIM)
+    assert "unverified_success" not in fired(*EDIT, CLAIM)  # it has nothing to run
 
 
 def test_budget_exhausted(fired):
@@ -51,8 +52,15 @@ def test_budget_exhausted(fired):
 
 def test_ignored_error(watch):
     failure = [("call", "send_certificate", {"sum": 100}), ("fails", "Error: user not found")]
-    (signal,) = [s for s in watch(*failure, ("says", "All done, enjoy your day.")) if s.detector == "ignored_error"]
+    (signal,) = [
+        s
+        for s in watch(*failure, ("says", "Everything has been taken care of, enjoy your day."))
+        if s.detector == "ignored_error"
+    ]
     assert signal.severity == "high" and signal.start_seq == 1
     mended = [("call", "send_certificate", {"sum": 100, "user": 3}), ("ok", "sent")]
-    for run in ([*failure, *mended, ("says", "All done.")], [*failure, ("says", "Sorry, that failed.")]):
+    for run in (
+        [*failure, *mended, ("says", "Everything has been taken care of, enjoy your day.")],
+        [*failure, ("says", "Sorry, sending the certificate has failed for now.")],
+    ):
         assert "ignored_error" not in [s.detector for s in watch(*run)]
