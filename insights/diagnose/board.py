@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from insights.errors import GatewayRefused, PredicateError
 from insights.findings import predicate as predicates
 from insights.findings.examine import Examined, as_finding, examine, verdict
-from insights.findings.partition import PURITY
+from insights.findings.partition import NO_CAUSE, PURITY
 from insights.findings.verdict import q_values
 from insights.records import Citation, Finding, Hypothesis, Predicate, TestedHypothesis
 
@@ -162,7 +162,8 @@ class Board:
         explained: set[str] = set()
         for f in findings:
             known = (f.terminal or 0) + (f.recovered or 0)
-            if f.verdict == "confirmed" and known and (f.terminal or 0) / known >= PURITY:
+            tier = int(f.taxonomy.get("tier", 1))
+            if f.verdict == "confirmed" and tier < NO_CAUSE and known and (f.terminal or 0) / known >= PURITY:
                 explained.update(f.trace_ids)
         left = [t for t in self.failed if t not in explained]
         return {"failed": len(self.failed), "explained": len(self.failed) - len(left), "unexplained": left}

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SPLIT_ABOVE = 40  # traces; a smaller corpus is not halved: both halves would be too small to see or to test anything
 
 
+MOST_FINDINGS = 24  # a reader's patience; what ranks lower is listed with the hypotheses
+
+
 @dataclass
 class Run:
     """One run over one corpus; `settings` is the section `diagnose` of the configuration."""
@@ -53,7 +56,8 @@ class Run:
         """Run the roles to their end and put the report together."""
         await self.agent("orchestrator", ["rounds"], self._brief())
         findings, tested = self.board.conclude()
-        findings = renumbered(ranked([f for f in findings if f.verdict in ("confirmed", "descriptive")]))
+        held = ranked([f for f in findings if f.verdict in ("confirmed", "descriptive")])
+        findings = renumbered(held[:MOST_FINDINGS])
         tiers = {f.id: int(f.taxonomy.get("tier", 1)) for f in findings}
         causes = partition(findings, self.board.failed, tiers)
         answer = await self._answer(findings, causes)
@@ -154,7 +158,7 @@ class Run:
             "n_failed": len(self.board.failed),
             "discovery": self.discovery,
             "slices": [list(s) for s in slices],
-            "has_reference": bool(con.execute("SELECT EXISTS (SELECT 1 FROM expected)").fetchone()[0]),  # type: ignore[index]
+            "has_reference": con.execute("SELECT EXISTS (SELECT 1 FROM expected)").fetchall()[0][0],
             "rounds": int(self.settings["rounds"]),
             "investigators": int(self.settings["investigators"]),
             "seed": self.seed,
@@ -174,7 +178,7 @@ class Run:
             "SELECT count(*) FROM sources WHERE status NOT IN ('ok', 'partial', 'truncated')"
         ).fetchone()
         return {
-            "files_not_read": unread[0] if unread else 0,
+            "files_not_read": unread[0][0],
             "ingest_issues": dict(issues),
             "hypotheses_refused": self.board.refused,
             "cells_that_failed": self.board.failures,
@@ -199,7 +203,7 @@ class Run:
 
 def halves(corpus: Corpus, seed: int) -> tuple[str | None, str | None]:
     """(discovery, confirmation): conditions over `traces` that halve a corpus by task, or (None, None) for a small one."""
-    n = (corpus.con.execute("SELECT count(*) FROM traces").fetchone() or (0,))[0]
+    n = corpus.con.execute("SELECT count(*) FROM traces").fetchall()[0][0]
     if n < SPLIT_ABOVE:
         return None, None
     key = f"md5(concat('{seed}/', coalesce(task_id, trace_id)))"
@@ -218,9 +222,9 @@ def describe(corpus: Corpus) -> dict[str, Any]:
     row = corpus.con.execute(
         "SELECT count(*), count(*) FILTER (success), count(*) FILTER (NOT success), count(*) FILTER (success IS NULL), "
         "count(DISTINCT task_id), min(started_at), max(started_at), sum(cost_usd), (SELECT fingerprint FROM corpus_info) FROM traces"
-    ).fetchone()
+    ).fetchall()[0]
     names = ("n_traces", "n_passed", "n_failed", "n_unlabelled", "n_tasks", "from", "to", "cost_usd", "fingerprint")
-    found = dict(zip(names, row or (), strict=False))
+    found = dict(zip(names, row, strict=True))
     for time_name in ("from", "to"):
         found[time_name] = str(found[time_name]) if found.get(time_name) else None
     return {"path": str(corpus.path), **found}

@@ -37,8 +37,8 @@ def _stands(corpus: Corpus, citation: Citation) -> bool:
         OR EXISTS (SELECT 1 FROM tool_calls WHERE trace_id = $t AND call_seq = $s
              AND (contains(args_text, $q) OR contains(name, $q)))""",
         {"t": citation.trace_id, "s": citation.seq, "q": quote},
-    ).fetchone()
-    return bool(row and row[0])
+    ).fetchall()
+    return bool(row[0][0])
 
 
 def choose(corpus: Corpus, matches: Sequence[Match], role: Literal["support", "counter"], most: int) -> list[Citation]:
@@ -77,14 +77,15 @@ def _spread(corpus: Corpus, matches: Sequence[Match], most: int) -> list[Match]:
 
 
 def _opening(corpus: Corpus, trace_id: str, seq: int | None) -> tuple[int | None, str | None]:
+    """(seq, text) of the step named, of the nearest step that says something where it is silent, or of the agent's last word."""
     row = corpus.con.execute(
         """SELECT seq, coalesce(nullif(trim(text), ''), (SELECT args_text FROM tool_calls c WHERE c.trace_id = s.trace_id
                   AND c.call_seq = s.seq ORDER BY call_index LIMIT 1)) AS said
-           FROM steps s WHERE trace_id = $t AND ($s IS NULL OR seq = $s) AND said IS NOT NULL
-             AND ($s IS NOT NULL OR role = 'assistant') ORDER BY seq DESC LIMIT 1""",
+           FROM steps s WHERE trace_id = $t AND said IS NOT NULL AND ($s IS NOT NULL OR role = 'assistant')
+           ORDER BY abs(seq - coalesce($s, 1000000000)), seq DESC LIMIT 1""",
         {"t": trace_id, "s": seq},
-    ).fetchone()
-    return (row[0], row[1]) if row else (seq, None)
+    ).fetchall()
+    return (row[0][0], row[0][1]) if row else (seq, None)
 
 
 def cut(quote: str, most: int = QUOTE_CHARS) -> str:

@@ -84,7 +84,10 @@ def _contrast(
         population = (
             f"SELECT trace_id FROM ({resolve(corpus, population)}) WHERE trace_id IN ({resolve(corpus, confirmation)})"
         )
-    return contrast(corpus, resolve(corpus, list(ids)), population) if ids else None
+    if not ids:
+        return None
+    about = hypothesis.about
+    return contrast(corpus, resolve(corpus, list(ids)), population, about.get("outcome", "success"), about.get("outcome_name"))
 
 
 def verdict(examined: Examined, q: float | None, *, labelled: bool) -> tuple[Examined, Verdict, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from insights.records import Cause, Finding
 
 PURITY = 0.6  # of the traces with the property that have an outcome, the share that must fail for it to be a cause
+NO_CAUSE = 9  # tier of findings that describe and do not explain: a symptom, a suspicion against tasks, a slice
 MOST_CAUSES = 14  # rows; what is left after them stays "explained by other findings"
 
 
@@ -18,7 +19,7 @@ def partition(findings: Sequence[Finding], failed: Sequence[str], tiers: dict[st
     """
     left = set(failed)
     causes: list[Cause] = []
-    candidates = {f.id: (f, set(f.trace_ids) & left) for f in findings if _can_explain(f)}
+    candidates = {f.id: (f, set(f.trace_ids) & left) for f in findings if _can_explain(f) and tiers.get(f.id, 1) < NO_CAUSE}
     while candidates and left and len(causes) < MOST_CAUSES:
         best = max(
             candidates, key=lambda i: (bool(candidates[i][1] & left), -tiers.get(i, 1), len(candidates[i][1] & left), i)
@@ -32,7 +33,7 @@ def partition(findings: Sequence[Finding], failed: Sequence[str], tiers: dict[st
             Cause(finding.title, finding.id, finding.taxonomy.get("actor", "agent"), len(mine), tuple(sorted(mine)))
         )
     causes.sort(key=lambda c: -c.n)
-    elsewhere = {t for f in findings if _can_explain(f) for t in f.trace_ids} & left
+    elsewhere = {t for f in findings if _can_explain(f) and tiers.get(f.id, 1) < NO_CAUSE for t in f.trace_ids} & left
     if elsewhere:
         causes.append(
             Cause(

@@ -4,7 +4,7 @@ What is decided, and on what:
 
     contrast       the property goes with failing. Confirmed when the adjusted 95 % interval lies below zero and q (all
                    hypotheses of the run) is at most Q; refuted when the interval excludes a loss of MIN_EFFECT; else inconclusive.
-                   Without strata to adjust for task difficulty it is at best inconclusive as a cause, and said so.
+                   Without strata to adjust for task difficulty it is at best "descriptive": an association, and said so.
     prevalence     it happens, and is a fault by its own definition or the corpus has no outcomes: confirmed by an exact count
     environment    with at least one verified quotation; "descriptive" where the traces that have it pass as often as those
     label_defect   that do not.
@@ -36,17 +36,22 @@ def count(k: int, n: int, unscored: int = 0) -> Prevalence:
     return Prevalence(k, n, unscored, low, high, method)
 
 
-def contrast(corpus: Corpus, holds: str, population: str | None, outcome: str = "success") -> Contrast | None:
-    """Traces with the property against the rest; None where no outcome is known on one of the sides."""
+def contrast(
+    corpus: Corpus, holds: str, population: str | None, outcome: str = "success", name: str | None = None
+) -> Contrast | None:
+    """Traces with the property against the rest; None where no outcome is known on one of the sides.
+
+    `outcome` is boolean SQL over traces, `name` what the report calls it.
+    """
     from primitives.stats import contrast as measure
 
     c = measure(corpus, holds, population=population, outcome=outcome)
     if not c["with_n"] or not c["without_n"] or c["risk_difference"] is None:
         return None
     if c["p"] is None:
-        return _crude(c, outcome)
+        return _crude(c, name or outcome)
     return Contrast(
-        outcome=outcome,
+        outcome=name or outcome,
         with_=Count(c["with_k"], c["with_n"]),
         without=Count(c["without_k"], c["without_n"]),
         risk_difference=c["risk_difference"],
@@ -62,13 +67,13 @@ def contrast(corpus: Corpus, holds: str, population: str | None, outcome: str = 
 
 
 def _crude(c: dict[str, Any], outcome: str) -> Contrast:
-    """The contrast of all traces, where no stratum has traces of both sides and both outcomes: it carries no test."""
+    """The contrast over all traces, where it never varies together with the outcome within a stratum: an association."""
     from primitives.stats.intervals import newcombe
 
     value, low, high = (float(x) for x in newcombe(c["with_k"], c["with_n"], c["without_k"], c["without_n"]))
     with_, without = Count(c["with_k"], c["with_n"]), Count(c["without_k"], c["without_n"])
-    test = f"none: it never varies together with the outcome within {c['adjusted_for']}" if c["adjusted"] else "none"
-    return Contrast(outcome, with_, without, value, low, high, c["odds_ratio"], None, None, test, 0, False)
+    test = f"Fisher; it never varies together with the outcome within {c['adjusted_for']}" if c["adjusted"] else "Fisher"
+    return Contrast(outcome, with_, without, value, low, high, c["odds_ratio"], c["p_unadjusted"], None, test, 0, False)
 
 
 def _test(c: dict[str, Any]) -> str:
@@ -85,23 +90,24 @@ def q_values(ps: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else float(q) for p, q in zip(ps, adjusted, strict=True)]
 
 
-def decide(
-    kind: str, prevalence: Prevalence, c: Contrast | None, supports: int, *, labelled: bool
-) -> tuple[Verdict, str]:
-    """(verdict, why in one sentence) of a tested hypothesis. `supports` is the number of verified quotations."""
+def decide(kind: str, prevalence: Prevalence, c: Contrast | None, supports: int, *, labelled: bool) -> tuple[Verdict, str]:
+    """(verdict, why in one sentence) of a tested hypothesis. `supports` is the number of verified quotations.
+
+    A contrast on success is a loss of it; on any other outcome it is a difference in either direction.
+    """
     if prevalence.k == 0:
         return "refuted", "it holds in no eligible trace"
     if supports == 0:
         return "inconclusive", "no quotation could be verified"
     if kind == "contrast":
-        if not labelled:
+        if not labelled and (c is None or c.outcome == "success"):
             return "descriptive", "the corpus has no outcomes to hold it against"
         return _decide_contrast(c)
     if kind == "rare":
         return "confirmed", "counted exactly; too few for a test"
     if c is None or kind in ("environment", "label_defect"):
         return "confirmed", "counted exactly over every eligible trace"
-    if c.with_.k * c.without.n >= c.without.k * c.with_.n:
+    if c.outcome == "success" and c.with_.k * c.without.n >= c.without.k * c.with_.n:
         return "descriptive", "counted exactly; traces that have it pass as often as those that do not"
     return "confirmed", "counted exactly over every eligible trace"
 
@@ -111,12 +117,11 @@ def _decide_contrast(c: Contrast | None) -> tuple[Verdict, str]:
         return "inconclusive", "no trace with a known outcome on one of the two sides"
     if c.p is None:
         return "inconclusive", "it never varies together with the outcome at equal difficulty, so nothing can be tested"
-    if c.adjusted and c.low > -MIN_EFFECT:
-        return "refuted", f"the interval excludes a loss of {MIN_EFFECT:.0%} or more ({c.test})"
-    if c.q is not None and c.q <= Q and c.high < 0:
+    low, high = (c.low, c.high) if c.outcome == "success" else sorted((-abs(c.low), -abs(c.high))) if c.low * c.high > 0 else (-1.0, 1.0)
+    if low > -MIN_EFFECT:
+        return "refuted", f"the interval excludes a difference of {MIN_EFFECT:.0%} or more ({c.test})"
+    if c.q is not None and c.q <= Q and high < 0:
         if c.adjusted:
             return "confirmed", f"q {c.q:.2g} ({c.test})"
-        return "inconclusive", f"it goes with failing (q {c.q:.2g}), but task difficulty could not be taken out: an association, no cause"
-    if c.low > -MIN_EFFECT:
-        return "refuted", f"the interval excludes a loss of {MIN_EFFECT:.0%} or more ({c.test})"
+        return "descriptive", f"an association (q {c.q:.2g}), no cause: task difficulty could not be taken out"
     return "inconclusive", f"the interval spans zero or q exceeds {Q} ({c.test})"
