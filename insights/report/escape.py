@@ -1,7 +1,6 @@
 """Hostile text made harmless: what traces, models and file names hold, before it is shown.
 
-`visible` is for every reader (terminal, Markdown, HTML): control, bidirectional and invisible characters become
-signs that can be seen. `markdown` besides makes text that no Markdown renderer turns into markup, a link or code.
+`visible` is for every reader (terminal, Markdown, HTML): what cannot be seen or moves a terminal is named instead. `markdown` besides makes text that no Markdown renderer turns into markup, a link or code.
 """
 
 from __future__ import annotations
@@ -25,17 +24,8 @@ SIMPLE_CODE = re.compile(r"`([\w][\w .,:=/'\"()%$#+-]{0,80})`")
 
 
 def visible(text: str) -> str:
-    """The text with nothing hidden in it: controls as control pictures, other invisible characters as ‹U+202E›."""
-    return INVISIBLE.sub(_sign, text)
-
-
-def _sign(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    return f"‹U+{code:04X}›"
+    """The text with nothing hidden in it: control, bidirectional and invisible characters shown as ‹U+202E›."""
+    return INVISIBLE.sub(lambda match: f"‹U+{ord(match[0]):04X}›", text)
 
 
 def one_line(text: str) -> str:

@@ -81,7 +81,7 @@ def _front_matter(report: Report) -> str:
     values = {
         "schema_version": SCHEMA_VERSION,
         "run_id": report.run_id,
-        "question": report.question,
+        "question": escape.one_line(report.question),
         "corpus": c.get("path"),
         "fingerprint": c.get("fingerprint"),
         "traces": c.get("n_traces"),

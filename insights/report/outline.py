@@ -21,6 +21,10 @@ def by_actor(report: Report) -> list[tuple[str, int]]:
     return sorted(totals.items(), key=lambda item: (item[0] == "unexplained", -item[1]))
 
 
+def ranked_by(report: Report) -> str:
+    return "the failures that would plausibly go away" if words.labelled(report) else "severity and how common they are"
+
+
 def numbered(report: Report) -> list[tuple[int, Finding]]:
     """The findings in the report's order with the number they are read by."""
     return list(enumerate(report.findings, 1))

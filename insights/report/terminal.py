@@ -52,7 +52,7 @@ def _findings(report: Report) -> Iterator[str]:
     if not report.findings:
         yield f"no finding; {len(report.hypotheses)} hypotheses were tried"
         return
-    yield "findings, by the failures that would plausibly go away" if words.labelled(report) else "findings"
+    yield f"findings, by {outline.ranked_by(report)}"
     for number, f in outline.numbered(report)[:FINDINGS]:
         p = f.prevalence
         rare = ", rare but severe" if f.kind == "rare" else ""

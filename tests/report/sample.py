@@ -83,10 +83,12 @@ def make_report(path: str = "desk.corpus", *, outcomes: bool = True) -> Report:
     failed = 16 if outcomes else 0
     return Report(
         run_id="r-20260101-1",
-        question="Why do runs fail?",
-        intent="Read as a question about failure, because it asks `why` and `fail`.",
+        question="Why do runs fail?" if outcomes else "What goes on?",
+        intent="failure (`why` and the word “fail”)" if outcomes else "a general survey (no other intent fits)",
         answer=(
-            "Half of the 16 failures come from refusing refunds that `refund_policy` permits [F1].",
+            "Half of the 16 failures come from refusing refunds that `refund_policy` permits [F1]."
+            if outcomes
+            else "Refunds that `refund_policy` permits are refused in 10 of 40 traces [F1].",
             f"3 more are the environment's: {HOSTILE[:40]}",
         ),
         corpus={
