@@ -34,7 +34,10 @@ _PARTS = re.compile(r"__|[/#:.\s]|(?<=[a-zA-Z])-(?=\d)|-(?=[a-zA-Z])")
 
 def unfold(con: duckdb.DuckDBPyConnection) -> None:
     """Fill `slices` beside those that the readers gave; replaces what an earlier ingest unfolded."""
-    con.execute("DELETE FROM slices WHERE basis IN ('column', 'time', 'id', 'path') OR basis = 'metadata_key'")
+    con.execute(
+        "DELETE FROM slices WHERE basis IN ('column', 'time', 'metadata_key')"
+        " OR regexp_matches(name, '^(task_id|native_id|uri)[.][0-9]+$')"
+    )
     n = con.execute("SELECT count(*) FROM traces").fetchall()[0][0]
     if n < 2:
         return
