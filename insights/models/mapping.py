@@ -36,7 +36,10 @@ async def map_calls(
             if on_done is not None:
                 on_done(index, outcomes[index])
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(concurrency, len(requests))):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(requests))):
+                group.create_task(worker())
+    except BaseExceptionGroup as faults:
+        raise faults.exceptions[0] from None
     return outcomes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 from insights.models.messages import Call, Message, Reply, Request, Stop, Usage
@@ -10,6 +11,13 @@ from insights.models.provider import Provider
 from insights.models.schemas import for_openai
 from insights.models.structured import schema_prompt
 from insights.models.wire import Server, http_client, not_a_reply, within
+from primitives.tokens import CHARACTERS_PER_TOKEN
+
+log = logging.getLogger(__name__)
+
+SMALL_REQUEST = 4000
+READ_AT_LEAST = 0.4
+"""Some servers cut a long prompt in silence. Counts of tokens differ by a quarter, never by more than half."""
 
 STOPS: dict[str, Stop] = {"length": "length", "content_filter": "refusal"}
 
@@ -33,12 +41,22 @@ class OpenAI(Provider):
 
 
 class OpenAIChat(OpenAI):
+    _cut_told = False
+
     async def send(self, client: Any, request: Request) -> Reply:
         import openai
 
         body = self.body(request)
         completion = await within(self.server, openai, lambda: client.chat.completions.create(**body))
-        return read_completion(completion, self.server, request)
+        reply = read_completion(completion, self.server, request)
+        sent = sum(map(len, request.texts())) / CHARACTERS_PER_TOKEN
+        if not self._cut_told and sent > SMALL_REQUEST and reply.usage.input_tokens < sent * READ_AT_LEAST:
+            self._cut_told = True
+            log.warning(
+                "%s: %s read %d of about %d tokens: it may cut what exceeds its context window (Ollama: num_ctx)",
+                self.name, self.server.shown, reply.usage.input_tokens, sent,
+            )  # fmt: skip
+        return reply
 
     def body(self, request: Request) -> dict[str, Any]:
         system = request.system

@@ -111,7 +111,7 @@ class Provider(Model):
             try:
                 reply = await self.send(client, request)
             except Overflow as error:
-                log.warning("%s", error)
+                log.info("%s", error)
                 return Reply(text="", stop="overflow", model=self.name, usage=Usage(usd=0.0))
             except ModelError as error:
                 refused = refused_feature(error, request)

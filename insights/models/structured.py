@@ -40,7 +40,12 @@ def schema_prompt(schema: dict[str, Any]) -> str:
 
 
 async def complete_structured(model: Model, request: Request) -> Reply:
-    """Ask `model`, validate, and have one unusable answer written again. Usage is that of both turns."""
+    """Ask `model`, validate, and have one unusable answer written again. Usage is that of both turns.
+
+    Raises UsageError, before anything is sent, when the schema is none.
+    """
+    assert request.schema is not None
+    validator(request.schema)
     reply = await model.turn(request)
     try:
         return read_answer(reply, request)
@@ -108,12 +113,20 @@ def check(value: Any, schema: dict[str, Any]) -> None:
     from referencing.exceptions import Unresolvable
 
     try:
-        problems = sorted(_validator(json.dumps(schema, sort_keys=True)).iter_errors(value), key=lambda e: e.json_path)
+        problems = sorted(validator(schema).iter_errors(value), key=lambda e: e.json_path)
     except Unresolvable as error:
         raise UsageError(f"the schema of the answer refers to {error.ref}, which is not in it") from error
     if problems:
         listed = [f"{problem.json_path}: {problem.message[:SHOWN]}" for problem in problems[:5]]
         raise Unusable("; ".join(listed) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else ""))
+
+
+def validator(schema: dict[str, Any]) -> Draft202012Validator:
+    """Raises UsageError when `schema` is no JSON Schema, or refers to anything outside of itself."""
+    try:
+        return _validator(json.dumps(schema, sort_keys=True))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the schema of the answer is no JSON: {error}") from error
 
 
 @lru_cache(maxsize=128)
@@ -126,4 +139,16 @@ def _validator(schema: str) -> Draft202012Validator:
         Draft202012Validator.check_schema(parsed)
     except SchemaError as error:
         raise UsageError(f"the schema of the answer is no JSON Schema: {error.json_path}: {error.message}") from error
-    return Draft202012Validator(parsed, registry=Registry())  # an empty registry fetches nothing
+    for address in _references(parsed):
+        if not address.startswith("#"):
+            raise UsageError(f"the schema of the answer refers to {address}, which is not in it")
+    return Draft202012Validator(parsed, registry=Registry())
+
+
+def _references(schema: Any) -> list[str]:
+    if isinstance(schema, list):
+        return [address for part in schema for address in _references(part)]
+    if not isinstance(schema, dict):
+        return []
+    own = [schema[name] for name in ("$ref", "$dynamicRef") if isinstance(schema.get(name), str)]
+    return own + [address for part in schema.values() for address in _references(part)]

@@ -47,9 +47,8 @@ def test_a_fault_of_ours_is_raised():
     def script(request):
         raise ZeroDivisionError
 
-    with pytest.raises(ExceptionGroup) as caught:
-        asyncio.run(map_calls(ScriptedModel(script), [ask()]))
-    assert caught.group_contains(ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(map_calls(ScriptedModel(script), [ask(str(i)) for i in range(9)], concurrency=3))
 
 
 def test_never_more_at_once_than_asked():

@@ -233,6 +233,7 @@ def test_a_schema_that_is_none_is_the_callers_error(serve):
     server = serve([{"text": "{}"}])
     with pytest.raises(UsageError, match="no JSON Schema"):
         asyncio.run(connect("chat", server.url).complete(ask(schema={"type": "nonsense"})))
+    assert not server.bodies, "and it costs nothing"
 
 
 def test_a_schema_never_makes_us_fetch_an_address(serve):
@@ -240,7 +241,9 @@ def test_a_schema_never_makes_us_fetch_an_address(serve):
     schema = {"type": "object", "$ref": f"{server.url}/v1/secret"}
     with pytest.raises(UsageError, match="refers to"):
         asyncio.run(connect("chat", server.url).complete(ask(schema=schema)))
-    assert set(server.paths) == {"/v1/chat/completions"}
+    with pytest.raises(UsageError, match="refers to"):
+        asyncio.run(connect("chat", server.url).complete(ask(schema={"$ref": "#/$defs/none"})))
+    assert set(server.paths) <= {"/v1/chat/completions"}
 
 
 def test_reasoning_is_given_back_as_it_came(serve):
@@ -324,6 +327,18 @@ def test_a_server_that_reports_no_tokens_has_them_estimated(serve):
     server = serve([{"raw": json.dumps(body), "kind": "application/json"}])
     reply = asyncio.run(connect("chat", server.url).complete(ask("word " * 100)))
     assert reply.usage.estimated and reply.usage.input_tokens > 100
+
+
+def test_a_server_that_reads_far_less_than_was_sent_is_reported(serve, caplog):
+    server = serve([{"text": "Yes.", "usage": {"in": 4096}}])
+    model = connect("chat", server.url)
+    for text in ("word " * 20_000, "words " * 20_000):
+        asyncio.run(model.complete(ask(text)))
+    assert len(caplog.records) == 1
+    assert "read 4096 of about" in caplog.text and "context window" in caplog.text
+    caplog.clear()
+    asyncio.run(connect("chat", server.url).complete(ask("word " * 3_000)))
+    assert not caplog.text
 
 
 def test_the_rule_which_protocol_is_spoken(monkeypatch):
