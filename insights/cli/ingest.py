@@ -23,6 +23,9 @@ def ingest(
     format: str | None = typer.Option(
         None, "--format", help="Read every file as this format instead of recognising it."
     ),
+    map: str | None = typer.Option(
+        None, "--map", help="What the keys of a log of your own mean, e.g. role=author,text=body,time=at,group=chat."
+    ),
     jobs: int | None = typer.Option(None, "-j", "--jobs", help="Reader processes; default: the number of cores."),
     strict: bool = typer.Option(False, "--strict", help="Exit with 1 when anything was lost or repaired."),
     no_progress: bool = typer.Option(False, "--no-progress", help="No progress bar."),
@@ -31,14 +34,37 @@ def ingest(
 
     Example:  insights ingest runs/ results.json -o week.corpus
     """
-    summary = run(paths, output, format=format, jobs=jobs, progress=not no_progress)
+    summary = run(paths, output, format=format, fields=fields_of(map), jobs=jobs, progress=not no_progress)
     print_summary(summary)
     if strict and not summary.clean:
         raise typer.Exit(1)
 
 
+def fields_of(text: str | None) -> dict[str, str] | None:
+    """role=author,text=body as a mapping; raises UsageError where it is none."""
+    from insights.corpus.formats.guessed import FIELDS
+    from insights.errors import UsageError
+
+    if not text:
+        return None
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    wrong = [name.strip() for name, sign, key in pairs if not sign or not key or name.strip() not in FIELDS]
+    if wrong:
+        raise UsageError(f"--map cannot mean {', '.join(wrong)!r}", "NAME=KEY with NAME one of " + ", ".join(FIELDS))
+    fields = {name.strip(): key.strip() for name, _, key in pairs}
+    if not fields.keys() & {"text", "asked"}:
+        raise UsageError("--map names no text", "say text=KEY (and role=KEY), or asked=KEY,answered=KEY")
+    return fields
+
+
 def run(
-    paths: list[str], output: Path, *, format: str | None = None, jobs: int | None = None, progress: bool = True
+    paths: list[str],
+    output: Path,
+    *,
+    format: str | None = None,
+    fields: dict[str, str] | None = None,
+    jobs: int | None = None,
+    progress: bool = True,
 ) -> Summary:
     """Ingest with a progress bar on stderr where that is a terminal."""
     from insights.corpus.formats import FORMATS
@@ -48,7 +74,7 @@ def run(
     if format is not None and format not in FORMATS:
         raise UsageError(f"no format {format!r}", "one of " + ", ".join(sorted(FORMATS)))
     if not (progress and sys.stderr.isatty()):
-        return load(paths, output, format=format, jobs=jobs)
+        return load(paths, output, format=format, fields=fields, jobs=jobs)
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -59,7 +85,7 @@ def run(
         def show(uri: str, done: int, total: int) -> None:
             bar.update(task, description=f"reading {Path(uri).name[:40]}", completed=done, total=total)
 
-        return load(paths, output, format=format, jobs=jobs, progress=show)
+        return load(paths, output, format=format, fields=fields, jobs=jobs, progress=show)
 
 
 def print_summary(summary: Summary, file: Any = None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -53,10 +53,12 @@ def ingest(
     *,
     format: str | None = None,
     jobs: int | None = None,
+    fields: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Read `paths` into the corpus folder (made where absent, extended where it exists).
 
+    `fields` says what the keys of a home-made log mean (`--map role=author,text=body`): such files are read as "guessed".
     Raises SourceError when nothing readable was named, CorpusError when the corpus cannot be written.
     """
     folder = Path(corpus)
@@ -66,6 +68,10 @@ def ingest(
         if not sources:
             why = "; ".join(f"{r.uri}: {r.reason}" for r in refused[:3]) or "the folders named are empty"
             raise SourceError(f"nothing to read: {why}", "name files or folders that hold traces")
+        if fields:
+            format = format or "guessed"
+            for source in sources:
+                source.fields = dict(fields)
         summary = Summary(folder, n_sources=len(sources), not_read=list(refused))
         fresh = folder / f".ingest-{os.getpid()}.duckdb"
         try:

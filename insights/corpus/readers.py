@@ -17,9 +17,17 @@ from typing import Any
 
 from insights.corpus.batch import Batch, batches
 from insights.corpus.formats import FORMATS, Confidence, Format, recognise
+from insights.corpus.sniff import Head
 from insights.corpus.source import Issue, Source
 
 PARALLEL_ABOVE = 16 << 20  # unit: bytes in all sources; below it a worker costs more than it brings
+MAGIC_NAMES = {
+    "lfs_pointer": "a Git LFS pointer instead of the data (run `git lfs pull`)",
+    "pickle": "a Python pickle, which is never loaded (it can run code); export it as JSON",
+    "sqlite": "an SQLite database of no known layout",
+    "image": "an image",
+    "pdf": "a PDF document",
+}
 AHEAD = 3  # unit: batches a worker may have waiting
 
 
@@ -101,13 +109,25 @@ def _choose(source: Source, format: str | None, row: dict[str, Any]) -> Format |
     else:
         found = recognise(head)
         if found is None:
-            kind = f"a {head.magic} file" if head.magic else "no format that is known"
-            row["status"], row["error"] = "unsupported", f"{kind}; recognised by no reader"
+            row["status"], row["error"] = "unsupported", _unknown(head)
             source.issue("unrecognised", row["error"])
     if found is None:
         return None
     row["detect_confidence"] = found[1]
     return found[0]
+
+
+def _unknown(head: Head) -> str:
+    """What a file is that no reader takes, and what would help."""
+    from insights.corpus.formats.guessed import explain
+
+    if head.magic:
+        return f"{MAGIC_NAMES.get(head.magic, f'a {head.magic} file')}; no reader takes it"
+    if head.records:
+        return explain(head)
+    if head.text.lstrip()[:2] in ("{'", "[{", "['"):
+        return "looks like the repr() of a Python object, which is never evaluated; write it again with json.dump"
+    return "text that is neither JSON nor a transcript with named speakers"
 
 
 def _first_issue(source: Source) -> str | None:

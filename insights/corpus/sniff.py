@@ -12,6 +12,7 @@ from insights.corpus import parse
 
 HEAD_BYTES = 65_536  # unit: bytes; enough for the structural keys of every known format
 TAIL_BYTES = 8_192
+LONGEST_LINE = 64 << 20  # unit: bytes; a longer first line is taken for a document
 MAGIC = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
@@ -58,18 +59,20 @@ class Head:
         """
         rows = self.head.split(b"\n")
         whole = rows if self.size <= len(self.head) else rows[:-1]
-        values, broken = [], 0
-        for row in [r.strip().removeprefix(b"\xef\xbb\xbf") for r in whole if r.strip()][:60]:
+        values, broken, first_broken = [], 0, False
+        for i, row in enumerate([r.strip().removeprefix(b"\xef\xbb\xbf") for r in whole if r.strip()][:60]):
             try:
                 value = parse.loads(row)[0]
                 if isinstance(value, str):  # a line that holds JSON in a JSON string
                     value = parse.loads(value.encode())[0]
             except parse.Unparseable:
-                broken += row[:1] in (b"{", b"[")
+                opens = row[:1] in (b"{", b"[")
+                broken += opens
+                first_broken = first_broken or (opens and i == 0)
                 continue
             if isinstance(value, (dict, list)):
                 values.append(value)
-        return values if len(values) >= broken else []
+        return values if len(values) >= broken + first_broken else []
 
     @cached_property
     def doc(self) -> Any:
@@ -85,14 +88,36 @@ class Head:
 
     @cached_property
     def is_jsonl(self) -> bool:
-        """Two or more JSON values on lines of their own, or one on the only line of a *.jsonl."""
-        return len(self.lines) > 1 or (len(self.lines) == 1 and self.name.endswith((".jsonl", ".ndjson")))
+        """JSON values on lines of their own: two or more, or the first line and more after it, or the only one of a *.jsonl."""
+        if len(self.lines) > 1:
+            return True
+        if len(self.lines) == 1:
+            rows = [r.strip() for r in self.head.split(b"\n") if r.strip()]
+            goes_on = len(rows) > 1 and rows[0].removeprefix(b"\xef\xbb\xbf")[:1] in (b"{", b"[", b'"')
+            return goes_on or self.name.endswith((".jsonl", ".ndjson"))
+        return self._first_line_is_huge
+
+    @cached_property
+    def _first_line_is_huge(self) -> bool:
+        """Whether the head is the beginning of one long line that is a JSON value and is not the whole file."""
+        if self.magic or self.size <= len(self.head) or b"\n" in self.head.strip():
+            return False
+        with self.path.open("rb") as file:
+            line = file.readline(LONGEST_LINE)
+            more = file.read(4096).strip()
+        if not line.endswith(b"\n") or not more:
+            return False
+        try:
+            parse.loads(line.strip().removeprefix(b"\xef\xbb\xbf"))
+        except parse.Unparseable:
+            return False
+        return True
 
     @cached_property
     def records(self) -> list[Any]:
-        """The first records whatever the container: lines, items of a top-level list, or the one document."""
-        if self.is_jsonl:
-            return self.lines
+        """The first records whatever the container: lines (and items of lines that are lists), items, or the document."""
+        if self.is_jsonl and self.lines:
+            return [item for line in self.lines for item in (line if isinstance(line, list) else [line])]
         if isinstance(self.doc, list):
             return self.doc
         return [] if self.doc is None else [self.doc]

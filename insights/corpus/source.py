@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +50,7 @@ class Source:
     n_records: int = 0
     n_bad: int = 0
     truncated: bool = False
+    fields: Mapping[str, str] = field(default_factory=dict)  # what the user said (`--map`): role=author, text=body …
 
     @cached_property
     def head(self) -> Head:

@@ -32,7 +32,7 @@ STOPPED = {"end_turn": "completed", "stop_sequence": "completed", "refusal": "re
 LEFT_OUT = ("messages", "system", "tools", "request", "response", "result", "metadata", "content", "usage", "params")
 
 
-def block_parts(content: Any) -> tuple[str | None, str | None, bool | None, list[dict[str, Any]], Any]:
+def block_parts(content: Any) -> tuple[str | None, str | None, bool | None, list[Any], Any]:
     """(text, reasoning, whether reasoning is hidden, tool_use blocks, other parts) of an assistant's content."""
     if not isinstance(content, list):
         return flatten(content)[0], None, None, [], None
@@ -99,7 +99,7 @@ def add_anthropic(t: Trace, message: dict[str, Any], where: dict[str, Any]) -> i
         for answer in results:
             add_result(t, answer, where)
         return seq
-    blocks = content if isinstance(content, list) else [content]
+    blocks: list[Any] = content if isinstance(content, list) else [content]
     for block in blocks:
         if _is_result(block):
             add_result(t, block, where)
@@ -177,7 +177,8 @@ def read(source: Source) -> Iterator[Trace]:
             if events.done is not None:
                 request = Request([], [events.done], {"response": events.done}, record, index)
         elif value.get("role") in ("user", "assistant", "system") and not _is_response(value):
-            loose.setdefault(name_of(value), []).append(value)
+            apart = str(record.offset) if record.pointer and record.offset is not None else ""  # a line that is a list
+            loose.setdefault(name_of(value) + apart, []).append(value)
         else:
             request = _request(value, record, index)
         for conversation in log.add(request, apart=_has_verdict(request.value)) if request else ():

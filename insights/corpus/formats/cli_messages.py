@@ -109,9 +109,7 @@ def read_cursor(source: Source) -> Iterator[Trace]:
             t.metadata.update({"model": value["model"]} if isinstance(value.get("model"), str) else {})
         elif value.get("type") == "turn_ended":
             t.native_end_reason = value.get("status")
-            t.end_reason = {"success": "completed", "error": "error", "cancelled": "user_abort"}.get(
-                str(value.get("status"))
-            )
+            t.end_reason = ENDED.get(str(value.get("status")), "unknown")
         else:
             source.issue("no_step", f"a line of type {value.get('type')!r}", severity="info", offset=record.offset)
     if t.steps:

@@ -22,6 +22,7 @@ import orjson
 
 from insights.corpus.formats import Confidence, reader
 from insights.corpus.formats.chat import (
+    ROLES,
     SCORES,
     VERDICTS,
     add_messages,
@@ -52,8 +53,8 @@ def _detect(head: Head) -> Confidence | None:
     if isinstance(mapping(first.get("response")).get("choices"), list) or _is_batch(first):
         return "likely"
     for holder in (first, *(mapping(first.get(k)) for k in HOLDERS)):
-        messages = holder.get("messages")
-        if isinstance(messages, list) and messages and all(is_message(m) for m in messages[:-1] or messages):
+        messages: Any = holder.get("messages")
+        if _are_messages(messages, cut=head.size > len(head.head)):
             used = any(m.get("tool_calls") or m.get("role") == "tool" for m in messages if isinstance(m, dict))
             return "likely" if used else "guess"
     records = [r for r in head.records if not isinstance(r, list) and not _is_bookkeeping(r)]
@@ -62,6 +63,15 @@ def _detect(head: Head) -> Confidence | None:
     if any(isinstance(r, list) and len(r) > 1 and all(is_message(m) for m in r[:-1]) for r in head.records[:3]):
         return "guess"
     return None
+
+
+def _are_messages(messages: Any, *, cut: bool) -> bool:
+    """Whether a list holds messages; the last may be anything, and half a message where the head is cut off."""
+    if not isinstance(messages, list) or not messages:
+        return False
+    if cut and len(messages) == 1:
+        return isinstance(messages[0], dict) and messages[0].get("role") in ROLES
+    return all(is_message(m) for m in messages[:-1] or messages)
 
 
 def _is_batch(value: Mapping[str, Any]) -> bool:
@@ -81,7 +91,8 @@ def read(source: Source) -> Iterator[Trace]:
     for index, record in enumerate(_records(source)):
         value = record.value
         if is_message(value):
-            loose.setdefault(name_of(value), []).append((value, record))
+            apart = str(record.offset) if record.pointer and record.offset is not None else ""  # a line that is a list
+            loose.setdefault(name_of(value) + apart, []).append((value, record))
         elif _is_bookkeeping(value):
             n_marks += 1
         elif isinstance(value, dict) and value.get("object") == "chat.completion.chunk":
