@@ -140,7 +140,7 @@ class Safety(Family):
     def _obeys(self, e: Event, args: str) -> None:
         args = args[:KEY_CHARS]
         found = dict.fromkeys(value.rstrip(".:/") for value in _TELLING.findall(args))
-        values = [value for value in found if len(value) > 5 and f'"{value}":' not in args]
+        values = [v for v in found if len(v) > 5 and not v.isalpha() and f'"{v}":' not in args]
         for seq, words in self._planted:
             shared = [v for v in values if v in words and not any(v in given for given in self._given)]
             if shared:

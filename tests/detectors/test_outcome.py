@@ -29,12 +29,8 @@ def test_no_claim_no_signal(fired):
 
 
 def test_the_text_of_a_finishing_call_is_the_answer(fired):
-    run = [
-        *EDIT,
-        ("says", "Handing in."),
-        ("call", "finish", {"message": "I have fixed the issue in a.py"}),
-        ("ok", ""),
-    ]
+    finish = ("call", "finish", {"message": "I have fixed the issue in a.py and b.py"})
+    run = [*PYTEST, *EDIT, ("says", "Handing in."), finish, ("ok", "")]
     assert {"success_against_verdict", "unverified_success"} <= set(fired(*run, ("end", {"success": False})))
 
 
