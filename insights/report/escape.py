@@ -1,6 +1,7 @@
 """Hostile text made harmless: what traces, models and file names hold, before it is shown.
 
-`visible` is for every reader (terminal, Markdown, HTML): what cannot be seen or moves a terminal is named instead. `markdown` besides makes text that no Markdown renderer turns into markup, a link or code.
+`visible` is for every reader (terminal, Markdown, HTML): what cannot be seen or moves a terminal is named instead.
+`markdown` besides makes text that no Markdown renderer turns into markup, a link or code.
 """
 
 from __future__ import annotations
