@@ -121,12 +121,12 @@ def _unknown(head: Head) -> str:
     """What a file is that no reader takes, and what would help."""
     from insights.corpus.formats.guessed import explain
 
+    if head.text.lstrip()[:2] in ("{'", "[{", "['") and "': " in head.text[:400]:
+        return "looks like the repr() of a Python object, which is never evaluated; write it again with json.dump"
     if head.magic:
         return f"{MAGIC_NAMES.get(head.magic, f'a {head.magic} file')}; no reader takes it"
     if head.records:
         return explain(head)
-    if head.text.lstrip()[:2] in ("{'", "[{", "['"):
-        return "looks like the repr() of a Python object, which is never evaluated; write it again with json.dump"
     return "text that is neither JSON nor a transcript with named speakers"
 
 

@@ -176,6 +176,8 @@ class Rollout(Items):
         last, total = mapping(info.get("last_token_usage")), info.get("total_token_usage")
         if not last and "input_tokens" in info:
             last = info
+        if not last and "prompt" in info:  # before 0.51
+            last = {"input_tokens": info["prompt"], "output_tokens": info.get("completion")}
         if not last or (total is not None and total == self._total):
             return
         self._total = total if total is not None else self._total
