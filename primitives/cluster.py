@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from primitives.cohort import resolve
 from primitives.registry import verb
 from primitives.sample import shuffled
-from primitives.sql import relation_of
+from primitives.sql import columns_of
 from primitives.vectors import fit_lsa, weighted
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _texts(corpus: Corpus, source: str, population: Any, seed: int) -> tuple[lis
     if source in SOURCES:
         query = SOURCES[source]
     elif source.lstrip("( \n").upper().startswith(("SELECT", "WITH", "FROM")):
-        given = [c.lower() for c in relation_of(corpus, source).columns]
+        given = [name.lower() for name, _ in columns_of(corpus, source) or []]
         if "trace_id" not in given or "text" not in given:
             raise ValueError(f"the SELECT gives {', '.join(given)}; it must give trace_id and text")
         query = f"SELECT trace_id, {'seq' if 'seq' in given else 'NULL::INTEGER AS seq'}, text FROM ({source})"

@@ -173,7 +173,7 @@ def _number(corpus: Corpus, name: str, sql: str, plan: Design, min_support: int)
     from primitives.stats.design import TABLE
     from primitives.stats.ranks import compare_ranks
 
-    got = corpus.con.sql(
+    got = corpus.con.execute(
         f"SELECT y, stratum, value::DOUBLE AS value FROM {TABLE} JOIN ({sql}) USING (trace_id) "
         "WHERE value IS NOT NULL AND NOT isnan(value::DOUBLE) ORDER BY trace_id"
     ).fetchnumpy()

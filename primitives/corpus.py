@@ -53,8 +53,8 @@ class Corpus:
     def traces(self) -> pd.DataFrame:
         """One row per trace: every column of `traces` without text, and one column per slice that is no column yet."""
         hidden = ", ".join(TRACE_TEXT_COLUMNS)
-        frame = self.con.sql(f"SELECT * EXCLUDE ({hidden}) FROM traces ORDER BY trace_id").df()
-        slices = self.con.sql("SELECT trace_id, name, value FROM slices").df()
+        frame = self.con.execute(f"SELECT * EXCLUDE ({hidden}) FROM traces ORDER BY trace_id").df()
+        slices = self.con.execute("SELECT trace_id, name, value FROM slices").df()
         slices = slices[~slices["name"].isin(frame.columns)]
         if len(slices):
             wide = slices.pivot(index="trace_id", columns="name", values="value")

@@ -50,7 +50,7 @@ def deviations(corpus: Corpus, population: Any = None, *, by: str = "trace", lim
         raise ValueError(f"by is one of {', '.join(VIEWS)}, got {by!r}")
     mutating = mutating_tools(corpus)
     _lay_out(corpus, mutating, resolve(corpus, population))
-    frame = corpus.con.sql(f"{_VIEW_SQL[by]} LIMIT {int(limit)}").df()
+    frame = corpus.con.execute(f"{_VIEW_SQL[by]} LIMIT {int(limit)}").df()
     if by == "class":
         frame["predicate"] = [_class_predicate(mutating, main) for main in frame["main"]]
     elif by == "item":

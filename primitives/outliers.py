@@ -55,7 +55,7 @@ def outliers(
     """
     sql = _SQL.format(population=resolve(corpus, population), threshold=float(threshold))
     corpus.con.execute(f"CREATE OR REPLACE TEMP TABLE outlier_rows AS {sql}")
-    frame = corpus.con.sql(
+    frame = corpus.con.execute(
         f"SELECT * FROM outlier_rows ORDER BY abs(z) DESC, trace_id, measure LIMIT {int(limit)}"
     ).df()
     row = corpus.con.execute("SELECT count(DISTINCT trace_id) FROM outlier_rows").fetchone()

@@ -143,7 +143,7 @@ def _matrices(corpus: Corpus, min_support: int) -> Matrices | None:
     import numpy as np
 
     within = "SELECT trace_id FROM rule_traces"
-    base = corpus.con.sql("SELECT y, stratum FROM rule_traces ORDER BY row").fetchnumpy()
+    base = corpus.con.execute("SELECT y, stratum FROM rule_traces ORDER BY row").fetchnumpy()
     y, stratum = np.asarray(base["y"], bool), np.asarray(base["stratum"], np.int64)
     always = f"SELECT '{ALWAYS}' AS key, trace_id FROM rule_traces"
     held = _matrix(corpus, conditions(within), 2 * min_support, 0, MAX_CONDITIONS, len(y), always)
@@ -173,7 +173,7 @@ def _matrix(
         con.execute(f"INSERT INTO rule_keys SELECT '{ALWAYS}', count(*) FROM rule_keys")
         extra = f" UNION ALL {always}"
     keys = [str(r[0]) for r in con.execute("SELECT key FROM rule_keys ORDER BY col").fetchall()]
-    at = con.sql(
+    at = con.execute(
         f"SELECT row, col FROM (SELECT * FROM rule_presence{extra}) JOIN rule_keys USING (key) "
         "JOIN rule_traces USING (trace_id)"
     ).fetchnumpy()

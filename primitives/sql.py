@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from primitives.registry import verb
 
 if TYPE_CHECKING:
-    import duckdb
     import pandas as pd
 
     from primitives.corpus import Corpus
@@ -38,11 +37,15 @@ def sql(corpus: Corpus, query: str, *, max_rows: int = 1000) -> pd.DataFrame:
 
     >>> sql("SELECT success, count(*) AS n FROM traces GROUP BY success ORDER BY n DESC")
     """
-    relation = relation_of(corpus, query)
     import duckdb
 
+    columns = columns_of(corpus, query)
     try:
-        table = _cut_cells(relation.limit(max_rows + 1)).df()
+        if columns is None:
+            table = corpus.con.execute(query).df()
+        else:
+            cut = ", ".join(_cut(name, kind) for name, kind in columns)
+            table = corpus.con.execute(f"SELECT {cut} FROM (\n{_bare(query)}\n) LIMIT {max_rows + 1}").df()
     except duckdb.Error as error:
         raise QueryError(explain(corpus, error)) from error
     if len(table) > max_rows:
@@ -53,14 +56,19 @@ def sql(corpus: Corpus, query: str, *, max_rows: int = 1000) -> pd.DataFrame:
     return table
 
 
-def relation_of(corpus: Corpus, query: str) -> duckdb.DuckDBPyRelation:
-    """The query as an unevaluated relation. Raises QueryError unless it is one statement that reads and binds."""
+def columns_of(corpus: Corpus, query: str) -> list[tuple[str, str]] | None:
+    """(name, type) of what a query gives, without running it; None for EXPLAIN, which gives a plan.
+
+    Raises QueryError unless it is one statement that reads and binds, with distinct names.
+    """
     import duckdb
 
     try:
         statements = corpus.con.extract_statements(query)
     except duckdb.Error as error:
         raise QueryError(explain(corpus, error)) from error
+    if not statements:
+        raise QueryError("the query is empty")
     if len(statements) != 1:
         raise QueryError(f"one statement at a time, not {len(statements)}; join them with WITH … or UNION ALL")
     kind = statements[0].type.name.removesuffix("_STATEMENT")
@@ -68,30 +76,36 @@ def relation_of(corpus: Corpus, query: str) -> duckdb.DuckDBPyRelation:
         raise QueryError(
             f"the corpus is read-only: {kind} is refused (SELECT it, or keep a set of traces with save_cohort)"
         )
+    if kind == "EXPLAIN":
+        return None
     try:
-        relation: Any = corpus.con.sql(query)
+        rows = corpus.con.execute(f"DESCRIBE FROM (\n{_bare(query)}\n)").fetchall()
     except duckdb.Error as error:
         raise QueryError(explain(corpus, error)) from error
-    if relation is None:
-        raise QueryError("the statement gives no rows; write a SELECT")
-    return relation
+    return [(str(row[0]), str(row[1])) for row in rows]
 
 
-def _cut_cells(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """The relation with long texts cut; untouched when no column is text."""
-    texts = [n for n, t in zip(relation.columns, relation.types, strict=True) if str(t) in ("VARCHAR", "JSON")]
-    if not texts or len(set(relation.columns)) < len(relation.columns):
-        return relation
-    columns = []
-    for name in relation.columns:
-        quoted = '"' + name.replace('"', '""') + '"'
-        columns.append(
-            f"CASE WHEN length({quoted}) > {CELL_CHARS} THEN left({quoted}, {CELL_CHARS}) || ' … [' || "
-            f"(length({quoted}) - {CELL_CHARS}) || ' more characters]' ELSE {quoted} END AS {quoted}"
-            if name in texts
-            else quoted
-        )
-    return relation.project(", ".join(columns))
+def _bare(query: str) -> str:
+    """The statement without the semicolon and the comments after it, so that it can stand in parentheses."""
+    import duckdb
+
+    end = len(query)
+    for start, kind in reversed(duckdb.tokenize(query)):
+        if kind != duckdb.token_type.comment and query[start] != ";":
+            break
+        end = start
+    return query[:end]
+
+
+def _cut(name: str, kind: str) -> str:
+    """SQL of a column with its long texts cut."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    if kind not in ("VARCHAR", "JSON"):
+        return quoted
+    return (
+        f"CASE WHEN length({quoted}) > {CELL_CHARS} THEN left({quoted}, {CELL_CHARS}) || ' … [' || "
+        f"(length({quoted}) - {CELL_CHARS}) || ' more characters]' ELSE {quoted} END AS {quoted}"
+    )
 
 
 def explain(corpus: Corpus, error: Exception) -> str:

@@ -77,7 +77,7 @@ def cells_of(corpus: Corpus, presence: str, *, min_support: int = 1, n: int | No
     from primitives.stats.strata import Cells
 
     most = "NULL" if n is None else str(n - min_support)
-    counted = corpus.con.sql(
+    counted = corpus.con.execute(
         "WITH cells AS (SELECT key, stratum, count(*) AS m, count_if(y) AS a "
         f"FROM (SELECT DISTINCT key, trace_id FROM ({presence}) WHERE key IS NOT NULL) JOIN {TABLE} USING (trace_id) GROUP BY ALL) "
         "SELECT dense_rank() OVER (ORDER BY key) - 1 AS i, key, stratum, m, a FROM cells "

@@ -61,8 +61,10 @@ def examples(v: Verb) -> list[str]:
 
 
 def run_examples(v: Verb, corpus: Corpus) -> Iterator[Any]:
-    """The value of the last expression of each example."""
+    """The value of the last expression of each example, on a connection where a user left a query half read."""
+    corpus.con.execute("SELECT * FROM range(2)").fetchone()
     names = corpus.namespace()
+    corpus.con.execute("SELECT * FROM range(2)").fetchone()
     for source in examples(v):
         tree = ast.parse(source)
         last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
