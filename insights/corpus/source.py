@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any
 from insights.corpus import parse
 from insights.corpus.sniff import Head, look
 
+SUFFIXES = re.compile(r"(?:\.(?:jsonl?|ndjson|traj|eval|md|txt|log|csv|ya?ml|html|parquet|arrow|gz|zst|zip))+$", re.I)
 STREAM_ABOVE = 48 << 20  # unit: bytes; a single JSON document larger than this is streamed, not held whole
 
 
@@ -68,13 +70,13 @@ class Source:
 
     @property
     def stem(self) -> str:
-        return Path(self.name).name.split(".")[0] or Path(self.name).name
+        """The file's name without what only says its type: `qwen2.5-7b.json` is `qwen2.5-7b`."""
+        return SUFFIXES.sub("", Path(self.name).name) or Path(self.name).name
 
     @property
     def label(self) -> str:
-        """Path below the root without its last suffix: an id for the trace of a file that gives none."""
-        name = self.name
-        return name[: -len(Path(name).suffix)] if Path(name).suffix and name != Path(name).suffix else name
+        """`stem` with the folders below the root: an id for the trace of a file that gives none."""
+        return (Path(self.name).parent / self.stem).as_posix()
 
     @property
     def source_id(self) -> str:

@@ -102,7 +102,8 @@ def _result(source: Source, run: dict[str, Any]) -> Trace:
     chat = source.sibling(source.path.with_suffix(".md").name) if source.stem == instance else None
     text = _text(source, chat.read_bytes()) if chat is not None else ""
     _chat(t, text)
-    t.model = run.get("model")
+    t.metadata["model_recorded"] = bool(run.get("model"))
+    t.model = run.get("model") or t.model
     t.metadata["transcript_chars"] = len(text)
     if not t.steps:
         t.fidelity = "metadata_only"

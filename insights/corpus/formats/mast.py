@@ -94,6 +94,7 @@ def _trace(source: Source, value: dict[str, Any], record: Record, index: int) ->
     if isinstance(raw, dict):
         t.task_id = str(raw.get("key") or "") or None
         raw = raw.get("trajectory")
+    t.metadata["log_chars"] = len(raw) if isinstance(raw, str) else None
     _log(t, raw, f"{record.pointer or ''}/trace")
     _labels(t, value)
     return t
