@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-Query = Callable[[str], list[list[Any]]]
+Query = Callable[[str], list[Any]]
 FACTS: dict[tuple[str, str], Callable[[Query], Any]] = {}
 IDS: dict[tuple[str, str], Callable[[Query], Any]] = {}
 
@@ -76,7 +76,7 @@ def traces(corpus: str, id: str) -> Callable[[Callable[[Query], Any]], Callable[
     return register
 
 
-def spread(values: list[float]) -> dict[str, Any]:
+def spread(values: Sequence[float]) -> dict[str, Any]:
     """n, quantiles by the index floor(q * n), and mean, as the facts have them."""
     ordered = sorted(values)
     at = {f"p{round(p * 100)}": ordered[min(len(ordered) - 1, int(p * len(ordered)))] for p in (0.25, 0.75, 0.95)}
