@@ -7,6 +7,7 @@ or changed replaces what it gave before.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -20,7 +21,7 @@ from typing import Any
 from insights import __version__
 from insights.corpus.discover import Refusal, discover
 from insights.corpus.readers import Done, read_all
-from insights.corpus.source import Source
+from insights.corpus.source import Issue, Source
 from insights.corpus.store import Store
 from insights.errors import CorpusError, SourceError
 
@@ -75,7 +76,7 @@ def ingest(
         summary = Summary(folder, n_sources=len(sources), not_read=list(refused))
         fresh = folder / f".ingest-{os.getpid()}.duckdb"
         try:
-            _fill(fresh, folder, sources, summary, format, jobs, progress)
+            _fill(fresh, folder, sources, refused, summary, format, jobs, progress)
         except OSError as error:
             raise CorpusError(
                 f"{folder} cannot be written: {error.strerror or error}", "free space or choose another -o"
@@ -91,6 +92,7 @@ def _fill(
     fresh: Path,
     folder: Path,
     sources: list[Source],
+    refused: list[Refusal],
     summary: Summary,
     format: str | None,
     jobs: int | None,
@@ -109,6 +111,8 @@ def _fill(
                 for s in todo:
                     store.forget(s.source_id)
                 _read(store, todo, summary, format, jobs, progress)
+            for refusal in refused:
+                _account(store, refusal)
             summary.n_traces = store.count("traces")
             if summary.n_traces == 0:
                 raise SourceError(
@@ -150,6 +154,15 @@ def _read(
             counts[1] += message.n_traces
         if progress:
             progress(row["uri"], done, total)
+
+
+def _account(store: Store, refusal: Refusal) -> None:
+    """A row in sources and one in ingest_issues for what was named or found and not read."""
+    own = hashlib.sha1(f"{refusal.uri}\0refused".encode()).hexdigest()
+    row = {"source_id": own, "uri": refusal.uri, "format": "unknown", "adapter": "none", "adapter_version": 0,
+           "status": "refused", "error": refusal.reason, "ingested_at": datetime.now(UTC)}  # fmt: skip
+    store.forget(own)
+    store.add_source(Done(row, [Issue(refusal.code, "warning", f"{refusal.uri}: {refusal.reason}")]))
 
 
 def _reasons(summary: Summary) -> str:

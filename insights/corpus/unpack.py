@@ -130,7 +130,7 @@ class Unpacker:
         """One compressed file; of one that is cut off, what could be unpacked."""
         with _open(kind, path) as stream, target.open("wb") as file:
             try:
-                self._copy(stream, file, path.stat().st_size)
+                self._copy(stream, file, path.stat().st_size, by_pieces=True)
             except (EOFError, zlib.error) as error:
                 if not file.tell():
                     raise
@@ -198,12 +198,14 @@ class Unpacker:
             return False
         return True
 
-    def _copy(self, stream: Any, file: BinaryIO, packed: int | None) -> None:
+    def _copy(self, stream: Any, file: BinaryIO, packed: int | None, *, by_pieces: bool = False) -> None:
+        """`by_pieces`: take what is there before an error, not only whole chunks."""
+        read = stream.read1 if by_pieces and hasattr(stream, "read1") else stream.read
         if self._allowed is None:
             free = int(shutil.disk_usage(self.spool).free * self.limits.free)
             self._allowed = min(self.limits.total, free)
         size = 0
-        while chunk := stream.read(CHUNK):
+        while chunk := read(CHUNK):
             size += len(chunk)
             self._written += len(chunk)
             if packed is not None and size > GRACE and size > packed * self.limits.ratio:
