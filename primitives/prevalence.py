@@ -80,7 +80,7 @@ def _judged(corpus: Corpus, label: str, population: Any, seed: int) -> dict[str,
         truth AS (
           SELECT trace_id, arg_max(lower(value) IN {YES}, coalesce(created_at, TIMESTAMPTZ 'epoch')) AS gold
           FROM labels WHERE name = ? AND kind IN ('gold', 'human') AND value IS NOT NULL GROUP BY 1)
-        SELECT judged, count(*), count(gold), count_if(gold) FROM ({eligible}) LEFT JOIN said USING (trace_id)
+        SELECT judged, count(*), count(gold), count(*) FILTER (gold) FROM ({eligible}) LEFT JOIN said USING (trace_id)
         LEFT JOIN truth USING (trace_id) GROUP BY 1""",
         [label, label],
     ).fetchall()
