@@ -223,7 +223,7 @@ class Written(Family):
                 )
 
     on_system = on_user = on_assistant = on_call = on_result = on_user_call = on_user_result = on_note = _feed
-    on_interrupt = on_compaction = on_end = _feed
+    on_interrupt = on_compaction = on_reset = on_end = _feed
 
     def on_answer(self, e: Event) -> None:
         answer = self.run.answer

@@ -59,6 +59,9 @@ class Dialogue(Family):
         self._todo: dict[str, tuple[str, str]] = {}  # item -> its status, its words
         self._todo_seq = -1
 
+    def on_reset(self, e: Event) -> None:
+        self._asked.clear()
+
     def on_interrupt(self, e: Event) -> None:
         self.emit(INTERRUPT, e.seq, e.seq, 1, line(e.text) or "interrupted")
 

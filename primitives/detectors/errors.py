@@ -112,6 +112,8 @@ class Errors(Family):
     def on_user(self, e: Event) -> None:
         self._open.clear()
 
+    on_reset = on_user
+
     def on_answer(self, e: Event) -> None:
         answer = self.run.answer
         if not self._open or answer is None or len(answer.text) < SHORT or answer.trouble():

@@ -19,6 +19,7 @@ KINDS = (
     "note",  # harness text between turns: state, log, hand-off, reminder
     "interrupt",
     "compaction",
+    "reset",  # the context was cleared on purpose: a new conversation in the same trace
     "end",
 )
 DETAIL_CHARS = 300
@@ -77,11 +78,16 @@ def events_of(trace: Any) -> Iterator[Event]:
             calls.setdefault(call.call_seq, []).append(call)
         if call.result_seq is not None:
             answers[call.result_seq] = call
-    seq = 0
+    seq, segment, cleared = 0, 0, False
     for step in trace.steps:
         if step.on_path is False:
             continue
         seq = step.seq
+        if step.segment != segment:
+            if cleared and step.segment is not None:
+                yield Event(seq, "reset")
+            segment = step.segment
+        cleared = step.kind != "compaction"
         call = answers.get(seq)
         if call is not None:
             yield result_event(seq, call, step.text, step.agent)

@@ -67,6 +67,8 @@ class Loops(Family):
         self._same = [0] * (MAX_PERIOD + 1)
         self._failures = 0
 
+    on_reset = on_user
+
     def on_call(self, e: Event) -> None:
         if self.run.flags & THINK:
             return

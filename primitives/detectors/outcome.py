@@ -30,7 +30,7 @@ RED = declare(
     "outcome",
     "final_after_red_test",
     "medium",
-    "the run ends by the agent's own decision although its last test or script run failed",
+    "the last test or script run before the end failed (runs cut off by a known limit are left out)",
 )
 HEDGED = declare(
     "outcome",
@@ -42,7 +42,7 @@ INCOMPLETE = declare(
     "outcome",
     "incomplete_fix",
     "medium",
-    "an edit puts a placeholder (TODO, rest of the code, not implemented) where code belongs, and success is claimed",
+    "an edit puts a placeholder (TODO, rest of the code) where code belongs, and success is claimed",
 )
 NOT_CALLED = declare(
     "outcome",
@@ -59,23 +59,20 @@ _RED = re.compile(
     re.M,
 )
 _PLACEHOLDER = re.compile(
-    r"\bTODO\b|\bFIXME\b|NotImplementedError|\b(?:rest of|existing) (?:the )?(?:code"
+    r"\bTODO\b|\bFIXME\b|\b(?:rest of|existing) (?:the )?(?:code"
     r"|file|function|class|methods?)\b[^\n]{0,20}(?:\.\.\.|here|unchanged|remains)"
     r"|(?:#|//) ?\.\.\. ?(?:\w|$)|\b[Pp]laceholder\b|\b[Ii]mplement (?:this|me|later)\b"
 )
 _PLACEHOLDER_HINTS = (
-    *(
-        "TODO",
-        "FIXME",
-        "NotImplemented",
-        "rest of ",
-        "existing code",
-        "# ...",
-        "// ...",
-        "#...",
-        "laceholder",
-        "mplement ",
-    ),
+    "TODO",
+    "FIXME",
+    "rest of ",
+    "existing code",
+    "# ...",
+    "// ...",
+    "#...",
+    "laceholder",
+    "mplement ",
 )
 
 

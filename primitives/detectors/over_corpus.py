@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CHUNK_STEPS = 40_000
 CHUNK_CHARS = 48_000_000  # of text of steps; calls hold about as much again
-_STEP = "seq kind role origin agent text on_path".split()
+_STEP = "seq kind role origin agent text on_path segment".split()
 _CALL = "call_seq result_seq requestor name args_text args_error status tool_call_key result_truncated".split()
 
 

@@ -56,6 +56,11 @@ class Progress(Family):
     def on_user(self, e: Event) -> None:
         self._stale = 0
 
+    def on_reset(self, e: Event) -> None:
+        self._stale = 0
+        self._results.clear()
+        self._said.clear()
+
     def on_result(self, e: Event) -> None:
         run = self.run
         if run.flags & THINK:

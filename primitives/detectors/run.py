@@ -15,6 +15,7 @@ FAILED = frozenset({"error", "denied", "cancelled"})
 _FLAGS: dict[tuple[str | None, int], int] = {}
 _FLAGS_MAX = 8_192
 _PROSE = re.compile(r"\w\.(?:md|txt|rst|json|ya?ml|csv|html|log|toml|cfg|lock|patch|diff)\b|COMMIT")
+BARE_EDIT = 120  # characters: an edit with shorter arguments does not say what it writes
 FINISH_WORDS = 40  # characters: a tool that ends the run and carries more than this carries the answer
 
 
@@ -84,6 +85,8 @@ class Run:
             flags = _FLAGS[key] = flags_of(e.name, e.args_text)
         self.flags = flags
         self.action = hash(key)
+        if flags & EDIT and self.spoken is not None and len(e.args_text or "") < BARE_EDIT:
+            self.action = hash((key, self.spoken.text))  # the new text stands in the message, not in the arguments
 
     def heard(self, e: Event) -> None:
         self.user_seq, self.user_text = e.seq, e.text or ""

@@ -80,6 +80,9 @@ class Scan:
                 run.said = None
             if kind == "user":
                 run.heard(event)
+        elif kind == "reset":
+            run.said = run.spoken = None
+            run.user_turns = 0
         families = self._families
         for i, handle in self._listeners[kind]:
             handle(families[i], event)

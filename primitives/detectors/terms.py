@@ -7,7 +7,7 @@
     @mutating  @edit  @test  @run   a call that changes something, edits a file, runs tests, runs code
     @call  @result  @user  @says    any call, result, message of the user, message of the agent
     @answer match(fixed|done)       a text by which the agent hands the turn back; match() looks at the text
-    @interrupt  @compaction  @end
+    @interrupt  @compaction  @reset  @end
     a | b                           either
 
 Patterns are Python's, without regard to case, and read the first PATTERN_CHARS characters.
@@ -35,6 +35,7 @@ _KINDS = {
     "system": "system",
     "interrupt": "interrupt",
     "compaction": "compaction",
+    "reset": "reset",
     "end": "end",
 }
 _FLAGS = {"mutating": WRITE, "edit": EDIT, "test": TEST, "run": RUN}

@@ -42,28 +42,12 @@ _DONE: Anchored = (
     ("i have ", re.compile(rf"i have {_SOFT}{_CHANGE}\b")),
     ("been successfully ", re.compile(rf"been successfully {_CHANGE}\b")),
 )
-_TROUBLE = (
-    *("error", "fail", "unable", "could not", "couldn", "cannot", "can't", "sorry", "apolog", "issue"),
-    *("problem", "unfortunately", "not found", "invalid", "not available", "unavailable", "did not", "n't "),
-    *("not possible", "insufficient", "exceed", "wrong", "mistake", "again", "instead", "however", "not enough"),
-    *("denied", "not allowed", "not permitted", "warning", "missing", "reject", "not supported", "timed out"),
-    *(
-        "transferr",
-        "not sufficient",
-        "no channel",
-        "there is no",
-        "there are no",
-        "i need",
-        "timeout",
-        "no longer",
-        "trouble",
-        "difficult",
-        "incorrect",
-        "does not",
-        "not be ",
-        "blocked",
-        "need your",
-    ),
+_TROUBLE = tuple(
+    """error|fail|unable|could not|couldn|cannot|can't|sorry|apolog|issue|problem|unfortunately|not found|invalid|
+    not available|unavailable|did not|n't |not possible|insufficient|not sufficient|exceed|wrong|mistake|again|instead|
+    however|not enough|denied|not allowed|not permitted|warning|missing|reject|not supported|timed out|timeout|no longer|
+    trouble|difficult|incorrect|does not|not be |not installed|blocked|need your|i need|need to|manually|transferr|
+    discrepancy|no channel|there is no|there are no|yes/no""".replace("\n    ", "").split("|")
 )
 _HEDGE: Anchored = (
     (
