@@ -20,6 +20,9 @@ from insights.errors import ModelError
 from insights.models.messages import Reply
 
 LEDGER_VERSION = 1
+CHECKPOINT_PAGES = 8000
+"""Of 4 KiB. A checkpoint syncs the disk while every call under way waits, so there are few."""
+
 CACHED_STOPS = ("end", "tool", "length", "refusal")
 """Answers that were paid. "overflow" is asked again: it costs nothing and depends on the server's settings."""
 
@@ -83,6 +86,7 @@ class Ledger:
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, LEDGER_VERSION):
             self.close()
