@@ -16,7 +16,7 @@ from insights.kernel.process import Process
 from insights.kernel.sandbox import choose_sandbox
 
 LOOK_EVERY = 0.25  # seconds of silence after which the process is looked at
-INTERRUPT_GRACE = 3.0  # seconds a cell has to obey an interrupt before the kernel is restarted
+INTERRUPT_GRACE = 5.0  # seconds a cell has to obey an interrupt before the kernel is restarted
 MAX_CODE_CHARS = 256_000
 FLOOD = 50  # times its bound on output that a kernel may send before the cell is stopped
 MAX_LOST_NAMES = 40  # listed in the message about them

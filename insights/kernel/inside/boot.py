@@ -7,16 +7,17 @@ message which the host sends as soon as the kernel answers: it is done while nob
 from __future__ import annotations
 
 import array
-import contextlib
 import errno
 import fcntl
 import os
+import re
 import signal
 import sys
 import termios
 import threading
 import time
 import traceback
+from types import TracebackType
 from typing import Any
 
 from ipykernel.iostream import OutStream
@@ -24,6 +25,9 @@ from ipykernel.kernelapp import IPKernelApp
 
 MIME_NOTES = "application/x-insights-notes"  # {"truncated": bool, "restored": [names]}, once at the end of a cell
 STOP_PRINTING_AT = 50_000_000  # characters; a cell that prints more is stopped, as nobody reads them
+CELL_FILE = re.compile(r'File "([^"\n]*/ipykernel_[^"\n]*)"')
+OWN_FRAMES = re.compile("/IPython/core/|/ipykernel/")
+KEPT_FRAMES = 10  # at either end of a traceback
 KEPT_LIBRARY_FRAMES = 3  # of a traceback, the last ones: enough to name the failing call
 
 
@@ -51,10 +55,8 @@ class Printed:
         with self._lock:
             now = text[: max(self.half - self.passed, 0)] if self.open else text
             self.passed += len(now)
-            rest = text[len(now) :]
-            if rest:
-                self.held += len(rest)
-                self.tail = (self.tail + rest[-self.half :])[-self.half :]
+            self.held += len(text) - len(now)
+            self.tail = (self.tail + text[max(len(now), len(text) - self.half) :])[-self.half :]
             overrun = self.held > STOP_PRINTING_AT and not self.stopped
             self.stopped = self.stopped or overrun
         return now, overrun
@@ -128,8 +130,12 @@ def yield_to_parent() -> None:
 
 def end_other_processes() -> None:
     """No process outlives its cell: left over, they count against the limit. Only ever in a pid namespace of our own."""
-    with contextlib.suppress(ProcessLookupError):
+    try:
         os.kill(-1, signal.SIGKILL)
+        while True:
+            os.wait()
+    except (ProcessLookupError, ChildProcessError):
+        return
 
 
 class Session:
@@ -231,27 +237,33 @@ class Session:
     def _traceback(self, value: BaseException) -> str:
         if isinstance(value, TooMuchOutput):
             return str(value)
-        shown = traceback.TracebackException(type(value), value, value.__traceback__, compact=True)
-        link: traceback.TracebackException | None = shown
+        link: BaseException | None = value
         while link is not None:
-            link.stack = self._readable(link.stack)
-            link = link.__cause__ or link.__context__
-        return "".join(shown.format()).rstrip() + hint(value, self.spec)
+            link.__traceback__ = self._trimmed(link.__traceback__)
+            link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+        shown = "".join(traceback.format_exception(value))
+        return CELL_FILE.sub(self._cell_name, shown).rstrip() + hint(value, self.spec)
 
-    def _readable(self, stack: traceback.StackSummary) -> traceback.StackSummary:
-        """Frames of cells under the name of their cell, and of libraries only the last ones."""
-        kept = []
-        for frame in stack:
-            named = self.shell.compile.format_code_name(frame.filename)
-            if named is not None:
-                frame.filename = " ".join(named)
-            elif "/IPython/core/" in frame.filename or "/ipykernel/" in frame.filename:
-                continue
-            kept.append((named is not None, frame))
-        last = len(kept) - KEPT_LIBRARY_FRAMES
-        return traceback.StackSummary.from_list(
-            frame for position, (of_cell, frame) in enumerate(kept) if of_cell or position >= last
-        )
+    def _cell_name(self, found: re.Match[str]) -> str:
+        named = self.shell.compile.format_code_name(found[1])
+        return f'File "{" ".join(named)}"' if named else found[0]
+
+    def _trimmed(self, trace: TracebackType | None) -> TracebackType | None:
+        """Frames of cells, and of libraries only the last ones; of a deep recursion its two ends."""
+        frames = []
+        while trace is not None:
+            frames.append(trace)
+            trace = trace.tb_next
+        files = [frame.tb_frame.f_code.co_filename for frame in frames]
+        kept = [
+            frame
+            for position, (frame, file) in enumerate(zip(frames, files, strict=True))
+            if self.shell.compile.format_code_name(file) is not None
+            or (position >= len(frames) - KEPT_LIBRARY_FRAMES and not OWN_FRAMES.search(file))
+        ]
+        for frame in reversed(kept[:KEPT_FRAMES] + kept[KEPT_FRAMES:][-KEPT_FRAMES:]):
+            trace = TracebackType(trace, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+        return trace
 
 
 def run(spec: dict[str, Any]) -> None:

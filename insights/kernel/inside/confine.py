@@ -19,6 +19,7 @@ CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS = 1, 8, 38
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 CAP_DAC_READ_SEARCH = 2
 SYS_LANDLOCK_CREATE, SYS_LANDLOCK_ADD, SYS_LANDLOCK_RESTRICT, SYS_MOUNT_SETATTR = 444, 445, 446, 442
 AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = -100, 0x8000, 1
@@ -88,13 +89,15 @@ def become(uid: int) -> None:
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
-    _set_capabilities(1 << CAP_DAC_READ_SEARCH)
+    _keep_capability(CAP_DAC_READ_SEARCH)
 
 
-def _set_capabilities(mask: int) -> None:
+def _keep_capability(number: int) -> None:
+    mask = 1 << number
     header = struct.pack("=Ii", 0x20080522, 0)
-    data = struct.pack("=6I", mask, mask, 0, 0, 0, 0)
+    data = struct.pack("=6I", mask, mask, mask, 0, 0, 0)
     _call("capset", header, data)
+    _call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0)  # or programs it starts lose it
 
 
 def fork_as_init() -> None:
