@@ -57,9 +57,9 @@ class Run:
         await self.agent("orchestrator", ["rounds"], self._brief())
         findings, tested = self.board.conclude()
         held = ranked([f for f in findings if f.verdict in ("confirmed", "descriptive")])
-        findings = renumbered(held[:MOST_FINDINGS])
-        tiers = {f.id: int(f.taxonomy.get("tier", 1)) for f in findings}
-        causes = partition(findings, self.board.failed, tiers)
+        used = {c.finding_id for c in partition(held, self.board.failed, _tiers(held))}
+        findings = renumbered([f for i, f in enumerate(held) if i < MOST_FINDINGS or f.id in used])
+        causes = partition(findings, self.board.failed, _tiers(findings))
         answer = await self._answer(findings, causes)
         return Report(
             run_id=self.folder.name,
@@ -176,7 +176,7 @@ class Run:
         ).fetchall()
         unread = con.execute(
             "SELECT count(*) FROM sources WHERE status NOT IN ('ok', 'partial', 'truncated')"
-        ).fetchone()
+        ).fetchall()
         return {
             "files_not_read": unread[0][0],
             "ingest_issues": dict(issues),
@@ -208,6 +208,10 @@ def halves(corpus: Corpus, seed: int) -> tuple[str | None, str | None]:
         return None, None
     key = f"md5(concat('{seed}/', coalesce(task_id, trace_id)))"
     return f"{key} < '8'", f"{key} >= '8'"
+
+
+def _tiers(findings: list[Finding]) -> dict[str, int]:
+    return {f.id: int(f.taxonomy.get("tier", 1)) for f in findings}
 
 
 def renumbered(findings: list[Finding]) -> list[Finding]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from insights.records import Cause, Finding
 
 PURITY = 0.6  # of the traces with the property that have an outcome, the share that must fail for it to be a cause
+ASSOCIATED = 0.9  # the same for a contrast that could not be adjusted for task difficulty: nearly all must fail
 NO_CAUSE = 9  # tier of findings that describe and do not explain: a symptom, a suspicion against tasks, a slice
 MOST_CAUSES = 14  # rows; what is left after them stays "explained by other findings"
 
@@ -47,7 +48,14 @@ def partition(findings: Sequence[Finding], failed: Sequence[str], tiers: dict[st
 
 
 def _can_explain(f: Finding) -> bool:
-    if f.verdict != "confirmed" or f.terminal is None:
+    known = (f.terminal or 0) + (f.recovered or 0)
+    if not known:
         return False
-    known = f.terminal + (f.recovered or 0)
-    return known > 0 and f.terminal / known >= PURITY
+    purity = (f.terminal or 0) / known
+    if _is_association(f):
+        return purity >= ASSOCIATED and f.contrast is not None and (f.contrast.q or 1.0) <= 0.01
+    return f.verdict == "confirmed" and purity >= PURITY
+
+
+def _is_association(f: Finding) -> bool:
+    return f.kind == "contrast" and f.verdict == "descriptive"

@@ -1,0 +1,1 @@
+"""Traces in: discover, recognise, read, load, index, account for."""
