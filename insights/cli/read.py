@@ -66,15 +66,16 @@ def sql(
     """
     import duckdb
 
-    from primitives.sql import QueryError, explain, relation_of
+    from primitives.sql import QueryError, columns_of, explain
 
     opened = open_corpus(corpus)
     query = sys.stdin.read() if query == "-" else query
-    names = relation_of(opened, query).columns
+    columns_of(opened, query)  # refuses what is not one reading statement
     most = limit or (PRETTY_ROWS if format == "pretty" else None)
     try:
-        rows = batches(opened.con.execute(query))
-        print_rows(names, islice(rows, most), format)
+        result = opened.con.execute(query)
+        rows = batches(result)
+        print_rows([column[0] for column in result.description or []], islice(rows, most), format)
         more = most is not None and next(rows, None) is not None
     except duckdb.Error as error:
         raise QueryError(explain(opened, error)) from error

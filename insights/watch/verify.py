@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from primitives.corpus import Corpus
 
 Status = Literal["same", "moved", "gone", "unclear"]
+READS_LABELS = re.compile(r"\b(?:from|join)\s+labels\b|,\s*labels\b", re.I)
 WATCHED = ("confirmed", "descriptive")  # verdicts of findings that are measured again
 
 
@@ -91,13 +93,7 @@ def _uncountable(f: Finding, corpus: Corpus) -> str | None:
     """Why the finding cannot be counted on this corpus by its predicate alone; None when it can."""
     if "gold" in f.prevalence.method:
         return "a model judged this property; its prevalence comes from re-read samples: ask again on this corpus"
-    import duckdb
-
-    try:
-        tables = corpus.con.get_table_names(f.predicate.code)
-    except duckdb.Error:
-        return None  # the predicate itself says what is wrong with it when it is run
-    if "labels" not in {name.split(".")[-1] for name in tables}:
+    if not READS_LABELS.search(f.predicate.code):
         return None
     row = corpus.con.execute(
         "SELECT count(*) FROM labels WHERE contains($code, '''' || name || '''')", {"code": f.predicate.code}

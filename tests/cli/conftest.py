@@ -19,7 +19,10 @@ ERRS_THEN_ENDS = (
     "SELECT trace_id, call_seq AS seq, error_message AS quote FROM tool_calls WHERE name = 'track_parcel' AND status = 'error' "
     "QUALIFY count(*) OVER (PARTITION BY trace_id) > 4"
 )
-REFUSES_ALDER = "SELECT trace_id, seq, text AS quote FROM steps WHERE role = 'assistant' AND text ILIKE '%alder%' AND text ILIKE '%final sale%'"  # fmt: skip
+REFUSES_ALDER = (
+    "SELECT trace_id, seq, text AS quote FROM steps "
+    "WHERE role = 'assistant' AND text ILIKE '%alder%' AND text ILIKE '%final sale%'"
+)
 
 
 class Result(NamedTuple):
@@ -72,7 +75,9 @@ def finished(corpus: Path) -> Path:
     opened = open_corpus(corpus)
     findings = []
     for name, code in (("F1", ERRS_THEN_ENDS), ("F2", REFUSES_ALDER)):
-        hypothesis = Hypothesis(name, f"hypothesis {name}", Predicate(code), kind="prevalence", about={"taxonomy": {"actor": "agent"}})
+        hypothesis = Hypothesis(
+            name, f"hypothesis {name}", Predicate(code), kind="prevalence", about={"taxonomy": {"actor": "agent"}}
+        )
         examined, _, why = verdict(examine(opened, hypothesis), 0.01, labelled=True)
         findings.append(replace(as_finding(examined, "confirmed", why, 50), id=name))
     folder = corpus / "runs" / "20260101-why"
@@ -85,10 +90,11 @@ def _report(opened, findings: tuple[Finding, ...]) -> Report:  # type: ignore[no
     n, failed, fingerprint = opened.con.execute(
         "SELECT count(*), list(trace_id ORDER BY trace_id) FILTER (NOT success), (SELECT fingerprint FROM corpus_info) FROM traces"
     ).fetchone()
+    counts = {"n_traces": n, "n_passed": n - len(failed), "n_failed": len(failed), "n_unlabelled": 0}
     return replace(
         make_report(str(opened.path)),
         run_id="20260101-why",
-        corpus={"path": str(opened.path), "fingerprint": fingerprint, "n_traces": n, "n_passed": n - len(failed), "n_failed": len(failed), "n_unlabelled": 0},  # fmt: skip
+        corpus={"path": str(opened.path), "fingerprint": fingerprint, **counts},
         findings=findings,
         partition=(Cause("unexplained", None, "", len(failed), tuple(failed)),),
     )

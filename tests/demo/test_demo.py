@@ -24,7 +24,15 @@ WHO = Customer("C1", "Ada Low", "ada@mail.example", "+44")
 
 def order(n_items: int, **columns: object) -> Order:
     items = tuple(Item(f"W1-{i}", "Elm", f"Elm thing {i}", 10.0 + i, date(2026, 6, 1)) for i in range(1, n_items + 1))
-    values = {"id": "W1", "placed": date(2026, 3, 1), "status": "processing", "ship_to": "1 Mill Lane", "card_open": True, "carrier_up": True, "items": items}  # fmt: skip
+    values = {
+        "id": "W1",
+        "placed": date(2026, 3, 1),
+        "status": "processing",
+        "ship_to": "1 Mill Lane",
+        "card_open": True,
+        "carrier_up": True,
+        "items": items,
+    }
     return Order(**{**values, **columns})  # type: ignore[arg-type]
 
 
