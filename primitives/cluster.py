@@ -23,6 +23,7 @@ TERMS = 6
 DIMENSIONS = 64
 STARTS = 4  # k-means runs of which the tightest is kept
 NUMBERS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20)  # numbers of clusters tried when none is given
+TRIED_ON = 4_000  # texts of which the number of clusters is chosen
 COLUMNS = (
     "cluster", "n_texts", "n_traces", "passed", "judged", "terms", "cohesion", "trace_id", "seq", "quote", "trace_ids",
 )  # fmt: skip
@@ -121,18 +122,28 @@ def group(vectors: np.ndarray, k: int | None, seed: int) -> tuple[list[int], np.
     import numpy as np
 
     distinct = len(np.unique(vectors.round(4), axis=0))
-    tried = [k] if k is not None else [n for n in NUMBERS if n <= max(distinct // 3, 2)]
-    best: tuple[float, np.ndarray, np.ndarray] | None = None
-    for number in tried:
-        labels, centres = _k_means(vectors, min(number, distinct), seed)
-        quality = _silhouette(vectors, labels, centres)
-        if best is None or quality > best[0] + 0.005:  # a larger number must be better, not as good
-            best = quality, labels, centres
-    assert best is not None
-    sizes = np.bincount(best[1], minlength=len(best[2]))
-    order = sorted((i for i in range(len(sizes)) if sizes[i]), key=lambda i: (-sizes[i], int(np.argmax(best[1] == i))))
+    number = min(k if k is not None else _number(vectors, distinct, seed), distinct)
+    labels, centres = _k_means(vectors, number, seed)
+    sizes = np.bincount(labels, minlength=len(centres))
+    order = sorted((i for i in range(len(sizes)) if sizes[i]), key=lambda i: (-sizes[i], int(np.argmax(labels == i))))
     names = {old: new for new, old in enumerate(order)}
-    return [names[int(label)] for label in best[1]], best[2][order]
+    return [names[int(label)] for label in labels], centres[order]
+
+
+def _number(vectors: np.ndarray, distinct: int, seed: int) -> int:
+    """The number of clusters with the best silhouette; a larger one must be better, not as good."""
+    import numpy as np
+
+    if len(vectors) > TRIED_ON:
+        vectors = vectors[np.sort(np.random.default_rng(seed).choice(len(vectors), TRIED_ON, replace=False))]
+    best, chosen = -1.0, 2
+    for number in NUMBERS:
+        if number > max(distinct // 3, 2):
+            break
+        quality = _silhouette(vectors, *_k_means(vectors, min(number, distinct), seed))
+        if quality > best + 0.005:
+            best, chosen = quality, number
+    return chosen
 
 
 def _k_means(vectors: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +161,8 @@ def _k_means(vectors: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.nda
                 break
             labels = nearest
             sums = np.zeros_like(centres)
-            np.add.at(sums, labels, vectors)
+            for i in range(k):
+                sums[i] = vectors[labels == i].sum(axis=0)
             norms = np.linalg.norm(sums, axis=1, keepdims=True)
             centres = np.where(norms > 1e-9, sums / np.where(norms > 1e-9, norms, 1), centres)
         tightness = float((vectors * centres[labels]).sum())

@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     import tantivy
 
-VERSION = 1
+VERSION = 2
 WINDOW = 2_000  # unit: characters of one document; bounds what one hit has to load
 OVERLAP = 200  # unit: characters shared by neighbouring windows, so that a phrase is whole in one of them
 HEAP_BYTES = 100_000_000  # of tantivy's writer; less makes more segments and slower merges
@@ -147,7 +148,7 @@ def _schema() -> tantivy.Schema:
     for name in ("field", "role", "tool"):
         builder.add_text_field(name, tokenizer_name="raw", index_option="basic")
     builder.add_integer_field("text_no", indexed=True, fast=True)
-    builder.add_integer_field("start", fast=True)
+    builder.add_integer_field("start", indexed=True, fast=True)
     return builder.build()
 
 
@@ -299,6 +300,27 @@ class KeywordIndex:
     def text(self, hit: Hit) -> str:
         """The window's text, verbatim."""
         return str(self.searcher.doc(hit.address)["text"][0])
+
+    def window(self, first: int, start: int) -> str | None:
+        """The window at `start` of the text whose first place is `first`; None where there is none."""
+        import tantivy
+
+        text_no = self._by_first.get(first)
+        if text_no is None:
+            return None
+        terms = [
+            (tantivy.Occur.Must, tantivy.Query.term_query(self.index.schema, name, value, "basic"))
+            for name, value in (("text_no", text_no), ("start", start))
+        ]
+        hits = self.searcher.search(tantivy.Query.boolean_query(terms), 1, count=False).hits
+        return str(self.searcher.doc(hits[0][1])["text"][0]) if hits else None
+
+    @cached_property
+    def _by_first(self) -> dict[int, int]:
+        import numpy as np
+
+        held = np.flatnonzero(np.diff(self.places.pointers))
+        return dict(zip(self.places.keys[self.places.pointers[held]].tolist(), held.tolist(), strict=True))
 
 
 def _linked(path: Path) -> tempfile.TemporaryDirectory[str]:

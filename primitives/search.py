@@ -223,7 +223,11 @@ def _table(corpus: Corpus, found: list[Found], query: str) -> pd.DataFrame:
     for f in found:
         trace, seq, field = places.decode(f.key)
         trace_id = opened.trace_ids[trace]
-        text = f.text if f.text is not None else _read(corpus, trace_id, seq, field, f.start)
+        text = f.text
+        if text is None and opened.keyword is not None:
+            text = opened.keyword.window(f.first, f.start)
+        if text is None:
+            text = _read(corpus, trace_id, seq, field, f.start)
         at, end = snippet(text, terms)
         rows.append((trace_id, seq, field, round(f.score, 6), f.start + at, f.start + end, text[at:end], f.same))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
