@@ -157,7 +157,7 @@ class Builder:
         if own and any(c.native_id == own for c in t.calls[-40:]):
             return
         provider = block.get("type") in ("server_tool_use", "mcp_tool_use")
-        key = t.call(seq, block.get("name"), block.get("input"), id=own, started_at=t.steps[seq].ts)
+        key = t.call(seq, block.get("name"), block.get("input"), id=own, started_at=self._here["ts"])
         if provider:
             t.calls[-1].requestor = "provider"
         prompt = (block.get("input") or {}).get("prompt") if isinstance(block.get("input"), dict) else None
