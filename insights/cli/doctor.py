@@ -75,21 +75,20 @@ def _packages() -> list[Check]:
 
 
 def _sandbox() -> list[Check]:
-    """The means by which a kernel can be confined; at least one must be there."""
-    means = {"bubblewrap": shutil.which("bwrap"), "landlock": _landlock()}
-    found = [Check(name, "ok", where) for name, where in means.items() if where]
-    if found:
-        return found
-    remedy = "install bubblewrap (apt install bubblewrap), or let code run unconfined by saying so to `insights ask`"
-    return [Check("sandbox", "bad", "neither bubblewrap nor Landlock", remedy)]
+    """The means by which a kernel can be confined, each tried on an empty process; at least one must work."""
+    from insights.errors import SandboxUnavailable
+    from insights.kernel.sandbox import NAMES, REMEDY, choose_sandbox
 
-
-def _landlock() -> str | None:
-    modules = Path("/sys/kernel/security/lsm")
-    try:
-        return "in this kernel" if "landlock" in modules.read_text() else None
-    except OSError:
-        return None
+    checks = []
+    for name in (name for name in NAMES if name != "none"):
+        try:
+            choose_sandbox(name)
+            checks.append(Check(name, "ok", "works"))
+        except SandboxUnavailable as error:
+            checks.append(Check(name, "note", error.message))
+    if not any(check.state == "ok" for check in checks):
+        checks.append(Check("sandbox", "bad", "none works on this machine", REMEDY))
+    return checks
 
 
 def _disk() -> Check:

@@ -37,6 +37,11 @@ def tried(report: Report, verdict: str) -> list[TestedHypothesis]:
     return sorted(rest, key=lambda h: (1.0 if h.p is None else h.p, -h.k, h.id))
 
 
+def counted(h: TestedHypothesis) -> str:
+    """`7 of 40`, or that it came to no count."""
+    return f"{h.k:,} of {h.n:,}" if h.n else "not counted"
+
+
 def citations(finding: Finding, role: str) -> list[Citation]:
     return [c for c in finding.citations if c.role == role]
 

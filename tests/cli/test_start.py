@@ -128,3 +128,8 @@ def test_output_that_is_no_terminal_has_no_colour(corpus: Path) -> None:
         [*GROUP, "sql", str(corpus), "SELECT 1 AS a"], capture_output=True, text=True, check=True, env=environment
     )
     assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_is_documented(name: str) -> None:
+    assert f"`insights {name}" in (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
