@@ -25,6 +25,9 @@ from insights.corpus.columns import TABLES
 from insights.corpus.parse import clean, clean_text
 from insights.corpus.source import Issue
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 TRACE_COLUMNS = tuple(TABLES["traces"])
 STEP_COLUMNS = tuple(TABLES["steps"])
 CALL_COLUMNS = tuple(TABLES["tool_calls"])
@@ -86,6 +89,22 @@ class ToolCall:
 
 class Trace:
     if TYPE_CHECKING:  # the columns of the DDL
+        parent_trace_id: str | None
+        root_trace_id: str | None
+        input_text: str | None
+        final_output: str | None
+        model: str | None
+        models: list[str] | None
+        started_at: datetime | None
+        ended_at: datetime | None
+        duration_s: float | None
+        time_basis: str | None
+        n_llm_calls: int | None
+        usage_basis: str | None
+        cost_usd: float | None
+        cost_basis: str | None
+        end_reason: str | None
+        fidelity: str | None
 
         def __getattr__(self, name: str) -> Any: ...
         def __setattr__(self, name: str, value: Any) -> None: ...
@@ -273,8 +292,9 @@ class Trace:
         self.n_steps = len(self.steps)
         copied = {s.seq for s in self.steps if s.origin == "copied"}  # counted in the trace they were copied from
         calls = [c for c in self.calls if c.call_seq not in copied] if copied else self.calls
-        self.n_tool_calls = sum(c.requestor in ("assistant", "provider", None) for c in calls)
-        self.n_tool_errors = sum(c.status == "error" and c.requestor != "user" for c in calls)
+        own = [c for c in calls if c.requestor in ("assistant", "provider", None)]
+        self.n_tool_calls = len(own)
+        self.n_tool_errors = sum(c.status == "error" for c in own)
         self.n_user_turns = sum(
             s.role == "user" and s.kind == "message" and s.origin not in ("harness", "copied") for s in self.steps
         )

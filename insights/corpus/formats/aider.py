@@ -133,7 +133,7 @@ def _result(source: Source, run: dict[str, Any]) -> Trace:
 
 
 def _chat(t: Trace, text: str) -> None:
-    pending: re.Match[str] | None = None
+    pending: re.Match[str] | None = None  # usage told before the answer it belongs to
     chats = 0
     for kind, block in _blocks(text):
         if kind == "start":
@@ -150,7 +150,12 @@ def _chat(t: Trace, text: str) -> None:
                 pending = None
         else:
             for part in PARTS.split(block):
-                pending = _said(t, part.strip("\n")) or pending
+                told = _said(t, part.strip("\n"))
+                if told and pending:
+                    _model_call(t, None, pending)  # an answer that the chat does not hold
+                pending = told or pending
+    if pending is not None:
+        _model_call(t, None, pending)
     t.metadata["chats"] = chats
     t.time_basis = "naive_as_utc" if any(s.ts for s in t.steps) else None
 
@@ -187,10 +192,13 @@ def _kind(line: str, in_fence: bool) -> str | None:
 
 def _said(t: Trace, part: str) -> re.Match[str] | None:
     """Place one thing that aider says; returns a token line that belongs to the answer still to come."""
-    answer = next((s.seq for s in reversed(t.steps) if s.role == "assistant"), None)
+    here = t.steps[-1].segment if t.steps else 0
+    answer = next((s.seq for s in reversed(t.steps) if s.role == "assistant" and s.segment == here), None)
     new, old = NEW_USAGE.search(part), OLD_USAGE.search(part)
-    if new and answer is not None:
-        t.steps[answer].llm_call_id = _model_call(t, answer, new)
+    if new:
+        id = _model_call(t, answer, new)
+        if answer is not None:
+            t.steps[answer].llm_call_id = id
     if new or old or not part.strip():
         return old
     if t.agent_version is None and (version := VERSION.search(part)):
@@ -211,7 +219,7 @@ def _said(t: Trace, part: str) -> re.Match[str] | None:
     return None
 
 
-def _model_call(t: Trace, seq: int, usage: re.Match[str]) -> str:
+def _model_call(t: Trace, seq: int | None, usage: re.Match[str]) -> str:
     return t.llm(
         first_seq=seq,
         model=t.model,

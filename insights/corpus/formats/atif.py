@@ -49,7 +49,8 @@ def read(source: Source) -> Iterator[Trace]:
         native = _native(source.name, record.pointer)
         t = _trace(run, native)
         _relate(t, source)
-        harbor.join(t, source)
+        if t.relation is None:  # the verdict is the trial's, so only the trajectory that stands for it carries one
+            harbor.join(t, source)
         yield t
         yield from _embedded(t, run, native)
 

@@ -19,6 +19,7 @@ from typing import Any
 from insights.corpus import parse
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.openai_chat import timestamp
+from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -52,7 +53,14 @@ def _detect_sidecar(head: Head) -> Confidence | None:
     )
 
 
+def _detect_part(head: Head) -> Confidence | None:
+    """Logs, configuration and recordings inside a trial's folder."""
+    above = (head.path.parent, head.path.parent.parent, head.path.parent.parent.parent)
+    return "guess" if any((p / "result.json").is_file() and (p / "config.json").is_file() for p in above) else None
+
+
 mark("harbor_result", title="result or reward of a Harbor trial", rank=15, role="sidecar", detect=_detect_sidecar)
+mark("harbor_part", title="log or configuration of a Harbor trial", rank=98, role="part", detect=_detect_part)
 
 
 @reader("harbor", title="Harbor trials without a trajectory", rank=16, detect=_detect)
@@ -120,7 +128,8 @@ def _apply(t: Trace, result: Mapping[str, Any]) -> None:
     t.dataset = result.get("source") or t.dataset
     t.agent, t.agent_version = t.agent or info.get("name"), t.agent_version or info.get("version")
     t.model, t.provider = t.model or model.get("name"), model.get("provider")
-    t.started_at, t.ended_at = timestamp(result.get("started_at")), timestamp(result.get("finished_at"))
+    timing = mapping(result.get("agent_execution")) or result
+    t.started_at, t.ended_at = timestamp(timing.get("started_at")), timestamp(timing.get("finished_at"))
     if t.usage_basis is None and not t.llm_calls and (spent.get("n_input_tokens") or spent.get("n_output_tokens")):
         t.usage_basis, t.input_tokens = "reported_total", spent.get("n_input_tokens")
         t.output_tokens, t.cache_read_tokens = spent.get("n_output_tokens"), spent.get("n_cache_tokens")

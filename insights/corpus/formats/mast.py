@@ -170,9 +170,9 @@ def _split(t: Trace, text: str, pointer: str) -> None:
         name = next((g for g in said.groups() if g), None) if said else None
         human = name is not None and name.lower() in ("human", "user")
         t.step(
-            "user" if human else "assistant" if name or speaker is None else "environment",
+            "user" if human else "assistant" if name else "environment",
             part.strip("\n"),
-            kind="message" if name or speaker is None else "log",
+            kind="message" if name else "log",
             agent=None if human else name,
             origin="human" if human else "model" if name else "harness",
             src_pointer=pointer,

@@ -196,6 +196,7 @@ def _end(t: Trace, info: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         if info.get("traceback"):
             t.extra["traceback"] = str(info["traceback"])[-2000:]
     t.final_output = info.get("submission") or None
+    t.time_basis = "epoch_s" if any(s.ts for s in t.steps) else None
     t.n_llm_calls, t.cost_usd = stats.get("api_calls"), stats.get("instance_cost")
     t.cost_basis = "none" if t.cost_usd is None else "reported"
     for key in ("step_limit", "cost_limit"):

@@ -88,7 +88,7 @@ def read(source: Source) -> Iterator[Trace]:
     elif "history" in first or "test_result" in first or "git_patch" in first:
         yield from _output(source)
     elif _in_folder(source.head) and not source.member:
-        yield _run(source, source.path.parent.parent.name, _events(source, source.path.parent))
+        yield _run_of(source, source.path.parent.parent.name, _events(source, source.path.parent))
     else:
         yield _run(source, source.stem, [r.value for r in source.records()])
 
@@ -106,14 +106,24 @@ def _run(source: Source, native: str, events: list[Any], leaf: str | None = None
     return t
 
 
-def _events(source: Source, folder: Path) -> list[Any]:
-    events = []
+def _run_of(source: Source, native: str, events: dict[str, Any], leaf: str | None = None) -> Trace:
+    """The run of a folder; a step's pointer names the event's file."""
+    t, names = _run(source, native, list(events.values()), leaf), list(events)
+    for s in t.steps:
+        s.src_pointer = names[int(s.src_pointer.lstrip("/"))]
+    return t
+
+
+def _events(source: Source, folder: Path) -> dict[str, Any]:
+    """Events of a folder in order, by the path of their file beside `source`."""
+    events = {}
     for path in sorted(folder.glob("*.json"), key=_number):
-        inside = source.sibling(*path.relative_to(source.path.parent).parts)
+        name = path.relative_to(source.path.parent).as_posix()
+        inside = source.sibling(*name.split("/"))
         if inside is None or not EVENT_FILE.match(path.name):
             continue
         try:
-            events.append(parse.loads(inside.read_bytes())[0])
+            events[name] = parse.loads(inside.read_bytes())[0]
         except parse.Unparseable as error:
             source.n_bad += 1
             source.issue("bad_event", f"{path.name} is not JSON: {error}")
@@ -125,11 +135,11 @@ def _folder(source: Source) -> Iterator[Trace]:
     if not isinstance(state, dict):
         return
     folder = source.path.parent / "events"
-    events = _events(source, folder) if folder.is_dir() else []
+    events = _events(source, folder) if folder.is_dir() else {}
     if not events:
         source.issue("no_events", f"there is no events folder with events beside {source.path.name}")
         return
-    t = _run(source, str(state.get("id") or source.path.parent.name), events, state.get("leaf_event_id"))
+    t = _run_of(source, str(state.get("id") or source.path.parent.name), events, state.get("leaf_event_id"))
     openhands_v1.add_state(t, state)
     yield t
 

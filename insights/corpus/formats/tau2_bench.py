@@ -25,6 +25,7 @@ from typing import Any
 from insights.corpus import parse
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.openai_chat import add_messages, timestamp
+from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import STREAM_ABOVE, Record, Source
 from insights.corpus.trace import Step, Trace
@@ -262,10 +263,15 @@ def _sum(values: Any) -> Any:
 
 def _outcome(t: Trace, run: Mapping[str, Any]) -> None:
     t.started_at, t.ended_at = timestamp(run.get("start_time")), timestamp(run.get("end_time"))
-    t.duration_s, t.time_basis = run.get("duration"), "naive_as_utc" if t.started_at else None
+    t.duration_s, t.time_basis = (
+        run.get("duration"),
+        "naive_as_utc" if t.started_at or any(s.ts for s in t.steps) else None,
+    )
     reason = run.get("termination_reason")
     t.native_end_reason, t.end_reason = reason, END_REASONS.get(reason or "", "unknown")
     graded = run.get("reward_info")
+    if t.end_reason == "error":
+        t.error_type, t.error_message = reason, mapping(mapping(graded).get("info")).get("note")
     if not isinstance(graded, dict):
         return
     reward = graded.get("reward")
@@ -278,8 +284,6 @@ def _outcome(t: Trace, run: Mapping[str, Any]) -> None:
         t.annotate("score", "db_match", value=float(match), passed=bool(match), basis="ground_truth")
     if graded.get("reward_basis"):
         t.metadata["reward_basis"] = "+".join(map(str, graded["reward_basis"]))
-    if t.end_reason == "error":
-        t.error_type, t.error_message = reason, (graded.get("info") or {}).get("note")
     for key in ("review", "hallucination_check", "user_only_review"):
         if run.get(key):
             t.extra[key] = run[key]

@@ -71,6 +71,14 @@ def _detect_sidecar(head: Head) -> Confidence | None:
     )
 
 
+def _detect_part(head: Head) -> Confidence | None:
+    """Terminal text, recordings and logs inside a trial's folder."""
+    folder = head.path.parent
+    inside = folder.name in ("panes", "sessions", "agent-logs") and (folder.parent / "results.json").is_file()
+    return "certain" if inside else None
+
+
+mark("terminal_bench_part", title="terminal of a terminal-bench trial", rank=12, role="part", detect=_detect_part)
 mark("terminal_bench_run", title="results of a terminal-bench run", rank=15, role="sidecar", detect=_detect_sidecar)
 
 
