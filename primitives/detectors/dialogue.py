@@ -42,6 +42,7 @@ CONFIRMING = re.compile(
     r"\b(?:yes|yep|yeah|confirm|confirmed|proceed|go ahead|sure|please do|that works"
     r"|sounds good|ok|okay|correct|book it|do it)\b"
 )
+_WORD = re.compile(r"\w+")
 _OPEN = {"pending", "in_progress", "in-progress", "not_started", "todo", "open", "active", "in progress"}
 _CLOSED = {"completed", "complete", "done", "deleted", "cancelled", "canceled", "finished", "closed"}
 
@@ -81,7 +82,7 @@ class Dialogue(Family):
         room = (1 - self._alike) * 1.5
         for seq, before, its_size, its_es in self._asked:
             if abs(size - its_size) <= room * size and abs(es - its_es) <= room * es + 2:
-                words, others = set(low.split()), set(before.split())
+                words, others = set(_WORD.findall(low)), set(_WORD.findall(before))
                 if len(words & others) >= self._alike * len(words | others):
                     self.emit(REPEATED, e.seq, seq, 2, line(e.text))
                     break
