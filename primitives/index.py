@@ -97,7 +97,7 @@ def _known(con: duckdb.DuckDBPyConnection, home: Path) -> bool:
     con.execute("CREATE TEMP TABLE old (h UBIGINT, text_no BIGINT)")
     try:
         meta = json.loads((home / "keyword.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return False
     row = con.execute("SELECT version()").fetchone()
     same_hash = row is not None and str(meta.get("stamp")).startswith(f"{row[0]}-")  # hash() may change with DuckDB
@@ -163,7 +163,7 @@ def _write(con: duckdb.DuckDBPyConnection, path: Path, known: bool) -> tuple[int
         con.execute("SELECT text_no FROM old WHERE h NOT IN (SELECT h FROM search_texts)").fetchall() if known else []
     )
     for (number,) in gone:
-        writer.delete_documents("text_no", number)
+        writer.delete_documents_by_term("text_no", number)
     added = 0
     for number, field, role, tool, text in _new_texts(con):
         added += 1
@@ -336,7 +336,7 @@ def is_current(folder: Path, con: duckdb.DuckDBPyConnection) -> bool:
     """Whether CORPUS/index belongs to the traces that `con` sees."""
     try:
         meta = json.loads((folder / "index" / "keyword.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return False
     row = con.execute(STAMP).fetchone()
     return meta.get("version") == VERSION and row is not None and meta.get("stamp") == row[0]

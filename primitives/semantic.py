@@ -149,7 +149,7 @@ def _load(home: Path, stamp: str) -> SemanticIndex | None:
 
     try:
         meta = json.loads((home / "semantic.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
     if meta.get("stamp") != stamp:
         return None
