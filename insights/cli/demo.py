@@ -77,7 +77,7 @@ def _print_plants(plants: Plants, rows: list[Row], style: str) -> None:
     print_rows(["outcome", "kind", "traces", "F1", "finding", "what was planted"], shown, style)
     extra = [r.finding.id for r in rows if r.plant is None and r.finding]
     if extra:
-        print(f"confirmed findings that match no single plant: {', '.join(extra)}")
+        print(f"findings that match no single plant: {', '.join(extra)}")
 
 
 def _as_json(r: Row) -> dict[str, object]:

@@ -22,16 +22,18 @@ class Row:
 
 
 def compare_with_findings(plants: Plants, report: Report) -> list[Row]:
-    """A row for each plant, then one for each confirmed finding that matches none.
+    """A row for each plant, then one for each finding put forward that matches none.
 
+    Put forward is what the report calls confirmed or names as a cause of failures.
     Plants and findings are assigned one to one so that the sum of F1 is largest. A finding may name all traces in
-    which a fault happens or only those which failed: the better of both F1 counts. A decoy is raised wrongly when a
-    confirmed finding matches it.
+    which a fault happens or only those which failed: the better of both F1 counts. A decoy is raised wrongly when such a finding
+    matches it.
     """
     import numpy as np
     from scipy.optimize import linear_sum_assignment
 
-    raised = [f for f in report.findings if f.verdict == "confirmed"]
+    causes = {cause.finding_id for cause in report.partition}
+    raised = [f for f in report.findings if f.verdict == "confirmed" or f.id in causes]
     scores = np.array([[_agreement(p, f) for f in raised] for p in plants.plants]).reshape(
         len(plants.plants), len(raised)
     )

@@ -15,7 +15,7 @@ from insights.demo.agent import converse
 from insights.demo.shop import TOOLS, Customer, Item, Order, Shop, ToolError
 from insights.demo.simulate import PLANTED
 from insights.demo.tasks import WEIGHTS, make_tasks
-from insights.records import Finding, Predicate, Prevalence
+from insights.records import Cause, Finding, Predicate, Prevalence
 from tests.report.sample import make_report
 
 TODAY = date(2026, 3, 10)
@@ -179,6 +179,15 @@ def test_plants_and_findings_are_matched_one_to_one(plants: Plants) -> None:
     assert got["lost_item"] == ("missed", None)
     assert got["mistyped_email"] == ("left alone", None)
     assert {r.finding.id for r in rows if r.plant is None and r.finding} == {"F1", "F6"}
+
+
+def test_a_cause_of_failures_counts_though_it_is_only_descriptive(plants: Plants) -> None:
+    lost = next(p for p in plants.plants if p.name == "lost_item")
+    report = replace(make_report(), findings=(finding("F1", lost.trace_ids, verdict="descriptive"),), partition=())
+    cause = Cause("lost", "F1", "environment", len(lost.failed), lost.failed)
+    for partition, outcome in (((), "missed"), ((cause,), "found")):
+        rows = compare_with_findings(plants, replace(report, partition=partition))
+        assert next(r.outcome for r in rows if r.plant is lost) == outcome
 
 
 def test_a_report_without_findings_misses_everything(plants: Plants) -> None:
