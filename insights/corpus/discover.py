@@ -147,7 +147,8 @@ def _expand(named: str) -> list[Path]:
     if path.exists() or not MAGIC.search(named):
         return [path]
     base = Path(path.anchor)
-    return sorted(base.glob(str(path.relative_to(base)))) or [path]
+    matches = sorted(base.glob(str(path.relative_to(base))))
+    return [m for m in matches if not m.name.startswith(".") or path.name.startswith(".")] or [path]
 
 
 def _remote_files(system: Any, path: str) -> list[str]:

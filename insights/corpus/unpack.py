@@ -14,6 +14,7 @@ import os
 import shutil
 import stat
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -73,16 +74,12 @@ class Unpacker:
 
     def __init__(self, spool: Path, limits: Limits, refused: list[Refusal]) -> None:
         self.spool, self.limits, self.refused = spool, limits, refused
-        self._rooms = 0
         self._written = 0
         self._allowed: int | None = None
 
     def room(self) -> Path:
         """A fresh folder below the spool."""
-        self._rooms += 1
-        folder = self.spool / f"{self._rooms:06d}"
-        folder.mkdir(parents=True)
-        return folder
+        return Path(tempfile.mkdtemp(dir=self.spool))
 
     def sources(
         self, path: Path, uri: str, root: Path, member: str | None = None, depth: int = 0, sole: bool = False

@@ -185,6 +185,8 @@ def _trace(source: Source, conversation: Conversation) -> Trace:
     for at, request in conversation.calls:
         answered = next((s for s in steps if s.src_pointer == f"{record.pointer or ''}/messages/{at}"), None)
         _model_call(t, request, answered.seq if answered is not None and request.answer else None)
+    if any(c.get("cost_usd") is not None for c in t.llm_calls):
+        both.pop("cost", None)  # of one call, and counted there
     apply_metadata(t, both)
     first = conversation.calls[0][1].value
     t.started_at = _time(first) or t.started_at
