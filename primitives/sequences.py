@@ -92,7 +92,9 @@ def two_cohorts(corpus: Corpus, a: Any, b: Any) -> tuple[str, str]:
     With a condition over `success` for a, traces without an outcome belong to neither.
     """
     in_a = resolve(corpus, a)
-    scored = f"SELECT trace_id FROM traces WHERE ({a}) IS NOT NULL" if _is_condition(in_a) else resolve(corpus)
+    scored = resolve(corpus)
+    if _is_condition(in_a):
+        scored = in_a.removesuffix(")") + ") IS NOT NULL"
     rest = resolve(corpus, b) if b is not None else f"SELECT trace_id FROM ({scored}) WHERE trace_id NOT IN ({in_a})"
     row = corpus.con.execute(
         f"SELECT count(*), count_if(trace_id IN ({rest})), (SELECT count(*) FROM ({rest})) FROM ({in_a})"

@@ -57,7 +57,9 @@ def design(corpus: Corpus, population: Any = None, outcome: str = "success", str
         f"CREATE OR REPLACE TEMP TABLE {TABLE} AS SELECT trace_id, y, dense_rank() OVER (ORDER BY g) - 1 AS stratum "
         f"FROM ({_grouped(by)}) ORDER BY trace_id"
     )
-    sizes = con.execute(f"SELECT stratum, count(*) AS n, count_if(y) AS y FROM {TABLE} GROUP BY 1 ORDER BY 1").fetchnumpy()
+    sizes = con.execute(
+        f"SELECT stratum, count(*) AS n, count_if(y) AS y FROM {TABLE} GROUP BY 1 ORDER BY 1"
+    ).fetchnumpy()
     n, y = np.asarray(sizes["n"], float), np.asarray(sizes["y"], float)
     return Design(int(n.sum()), int(y.sum()), Strata(n, y), by, label)
 

@@ -29,8 +29,8 @@ def stratified_gold(
     """Prevalence when gold labels were drawn half from the judge's yes, half from its no.
 
     `gold_yes` = (gold positive, gold read) among the judge's yes, `gold_no` the same among its no.
-    theta = P(yes) PPV + P(no) FOR; interval by Monte Carlo over Beta(k + 1/2, n - k + 1/2) in each stratum, or
-    from the counts themselves where a stratum was read in full. Raises ValueError where a non-empty stratum has
+    theta = P(yes) PPV + P(no) FOR; interval by Monte Carlo over Beta(k + 1/2, n - k + 1/2) in each stratum for the
+    traces that were not read; those that were are counted. Raises ValueError where a non-empty stratum has
     no gold: the estimate would then be the judge's word alone.
     """
     import numpy as np
@@ -46,8 +46,8 @@ def stratified_gold(
         if size and not n:
             raise ValueError(f"{size} traces were judged {name} and none of them has a gold label: read some first")
         shares.append(k / n if n else 0.0)
-        unread = rng.beta(k + 0.5, n - k + 0.5, DRAWS)
-        draws.append((k + (size - n) * unread) / size if size else np.zeros(DRAWS))
+        unread = rng.binomial(size - n, rng.beta(k + 0.5, n - k + 0.5, DRAWS))
+        draws.append((k + unread) / size if size else np.zeros(DRAWS))
     weights = n_yes / total, n_no / total
     mixed = weights[0] * draws[0] + weights[1] * draws[1]
     low, high = np.quantile(mixed, [0.025, 0.975])
