@@ -123,7 +123,7 @@ def test_chunks_lose_nothing_and_stay_in_budget(tmp_path: Path) -> None:
     assert [text for (seq, field, _), text in texts.items() if seq == 0] == [steps[0]["text"]]
     assert table.groupby("chunk")["tokens"].sum().max() <= 150
     assert list(table["chunk"]) == sorted(table["chunk"])
-    cuts = [t for t in table[table["field"] == "result"]["text"]]
+    cuts = list(table[table["field"] == "result"]["text"])
     assert all(t.startswith(("[{", "{")) for t in cuts), "JSON is cut between items"
     first_result = table[table["field"] == "result"].iloc[0]
     assert first_result["chunk"] == table[table["field"] == "args"].iloc[0]["chunk"], "a call stays with its result"

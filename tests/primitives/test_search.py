@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -150,5 +151,5 @@ def test_windows_cover_the_text_and_overlap() -> None:
     text = "word " * 3_000 + "x" * 5_000
     at = list(windows(text))
     assert at[0][0] == 0 and at[-1][1] == len(text)
-    assert all(b[0] <= a[1] and a[1] - b[0] == OVERLAP for a, b in zip(at, at[1:], strict=False))
+    assert all(b[0] <= a[1] and a[1] - b[0] == OVERLAP for a, b in pairwise(at))
     assert max(end - start for start, end in at) <= WINDOW + OVERLAP
