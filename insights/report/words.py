@@ -55,24 +55,30 @@ def bar(p: Prevalence, width: int = BAR_WIDTH) -> str:
     return "".join(scale)
 
 
-def adjustment(c: Contrast) -> str:
-    """What the contrast was adjusted for, in the words every reader gets."""
-    if c.adjusted:
-        return f"within tasks ({c.test}, {c.strata:,} {plural(c.strata, 'stratum', 'strata')})"
-    return f"not adjusted for task difficulty ({c.test})"
+def contrast(f: Finding) -> str:
+    """What a finding's contrast says, and on how many traces it was tested where these are not all eligible ones.
 
-
-def contrast(c: Contrast) -> str:
-    """`Where it happens 18 of 20 fail (90 %), where it does not 98 of 180 (54 %); difference +35 points …`."""
-    c = unfavourable(c)
-    q = "" if c.q is None else f", q {small(c.q)}"
-    p = "" if c.p is None else f", p {small(c.p)}"
+    `Where it happens 18 of 20 fail (90 %), where it does not 98 of 180 (54 %); difference within tasks +35 points …`
+    """
+    if f.contrast is None:
+        return ""
+    c = unfavourable(f.contrast)
+    tested = c.with_.n + c.without.n
+    where = "Where" if tested == f.prevalence.n else f"Tested on {tested:,} traces with an outcome: where"
     return (
-        f"Where it happens {c.with_.k:,} of {c.with_.n:,} {outcome_verb(c.outcome)} ({percent(share(c.with_.k, c.with_.n))}), "
-        f"where it does not {c.without.k:,} of {c.without.n:,} ({percent(share(c.without.k, c.without.n))}); "
-        f"difference {points(c.risk_difference)} points (95 % interval {points(c.low)} to {points(c.high)}{p}{q}), "
-        f"{adjustment(c)}"
+        f"{where} it happens {c.with_.k:,} of {c.with_.n:,} {outcome_verb(c.outcome)} ({percent(share(c.with_.k, c.with_.n))}), "
+        f"where it does not {c.without.k:,} of {c.without.n:,} ({percent(share(c.without.k, c.without.n))}). "
+        f"{_difference(c)}"
     )
+
+
+def _difference(c: Contrast) -> str:
+    """`Difference within tasks +35 points (95 % interval …)`, or in so many words that it is not adjusted."""
+    said = [f"95 % interval {points(c.low)} to {points(c.high)}"]
+    said += [f"{name} {small(value)}" for name, value in (("p", c.p), ("q", c.q)) if value is not None]
+    strata = f", {c.strata:,} {plural(c.strata, 'stratum', 'strata')}" if c.adjusted else ""
+    head = "Difference within tasks" if c.adjusted else "Difference, not adjusted for task difficulty,"
+    return f"{head} {points(c.risk_difference)} points ({', '.join(said)}; {c.test}{strata})"
 
 
 def unfavourable(c: Contrast) -> Contrast:
