@@ -154,8 +154,8 @@ def effects(repeats: int) -> Iterator[Row]:
             task = np.repeat(np.arange(tasks), trials)
             has = rng.random(tasks * trials) < 0.2 + 0.6 * hard[task]
             passed = rng.random(tasks * trials) < 1 - hard[task] - effect * has
-            m, a = np.bincount(task, has), np.bincount(task, has & passed)
-            size_, good = np.bincount(task).astype(float), np.bincount(task, passed)
+            m, a = np.bincount(task, has).astype(float), np.bincount(task, has & passed).astype(float)
+            size_, good = np.bincount(task).astype(float), np.bincount(task, passed).astype(float)
             here = np.flatnonzero(m)
             cells = strata.Cells(1, np.zeros(len(here), int), here, m[here], a[here])
             table = strata.Strata(size_, good)
