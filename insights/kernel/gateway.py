@@ -27,13 +27,16 @@ class Gateway:
 
     A handler may be async and slow; what it returns must be JSON. What it raises goes to the cell as an error. A call
     belongs to the cell that made it: when the cell ends its handlers are cancelled and no answer is sent later.
-    `log` gets one dict per call: cell, method, params, seconds, and error (None when it went well).
+    `log` gets one dict per call: cell, method, params, seconds, and error (None when it went well). `waited` is how long
+    the cell has had a call under way: time that is the host's and not the cell's.
     """
 
     def __init__(self, handlers: Mapping[str, Handler], *, log: Callable[[dict[str, Any]], None] | None = None) -> None:
         self._handlers = dict(handlers)
         self._log = log
         self._cell: str | None = None
+        self._under_way = 0
+        self._since = self._waited = 0.0
         self._calls: set[asyncio.Task[None]] = set()
         self._connections: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -46,6 +49,12 @@ class Gateway:
         """From now on calls of `cell`, and of no other, are answered."""
         self.end()
         self._cell = cell
+        self._waited, self._since = 0.0, time.monotonic()
+
+    @property
+    def waited(self) -> float:
+        """Seconds of this cell during which at least one of its calls was under way."""
+        return self._waited + (time.monotonic() - self._since if self._under_way else 0.0)
 
     def end(self) -> None:
         """The cell has ended: cancel what it asked for."""
@@ -116,8 +125,16 @@ class Gateway:
             inspect.signature(handler).bind(**params)
         except TypeError as mismatch:
             raise GatewayRefused(f"{method}: {mismatch}; it takes {inspect.signature(handler)}") from mismatch
-        outcome = handler(**params)
-        return await outcome if inspect.isawaitable(outcome) else outcome
+        if not self._under_way:
+            self._since = time.monotonic()
+        self._under_way += 1
+        try:
+            outcome = handler(**params)
+            return await outcome if inspect.isawaitable(outcome) else outcome
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._waited += time.monotonic() - self._since
 
 
 def _parse(line: bytes) -> dict[str, Any]:

@@ -98,8 +98,9 @@ class Kernel:
             await process.stop()
 
     async def run(self, code: str) -> Cell:
-        """Run one cell and wait for it, at most `limits.cell_seconds`. Never raises for what the code did.
+        """Run one cell and wait for it, at most `limits.cell_seconds`; what it waits for the host does not count.
 
+        Never raises for what the code did.
         A cancelled call interrupts the cell. Raises KernelError when the kernel was never started, or when one that
         died cannot be started again.
         """
@@ -143,7 +144,8 @@ class Kernel:
         assert self._process is not None
         looked = time.monotonic()
         while True:
-            said = await self._process.next_output(min(LOOK_EVERY, deadline - time.monotonic()))
+            left = deadline + self._granted() - time.monotonic()
+            said = await self._process.next_output(min(LOOK_EVERY, max(left, 0.0)))
             if said is not None and said["parent_header"].get("msg_id") == message and collected.take(said):
                 return None
             now = time.monotonic()
@@ -156,8 +158,11 @@ class Kernel:
                 return None
             if collected.excess > FLOOD * self.limits.output_chars:
                 return "output"
-            if now > deadline:
+            if now > deadline + self._granted():
                 return "time"
+
+    def _granted(self) -> float:
+        return 0.0 if self._gateway is None else self._gateway.waited
 
     async def _stop_cell(self, message: str, collected: Collected, reason: str) -> bool:
         """Interrupt the cell or, when that fails, restart the kernel; True when its names are gone."""
@@ -168,6 +173,8 @@ class Kernel:
             self._names.clear()
             return True
         limit = f"its limit of {self.limits.cell_seconds:g} s" if reason == "time" else "the bound on output"
+        if self._gateway is not None:
+            self._gateway.end()
         await self.interrupt()
         collected.excess = 0
         left = await self._collect(message, collected, time.monotonic() + INTERRUPT_GRACE)
