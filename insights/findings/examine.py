@@ -87,7 +87,9 @@ def _contrast(
     if not ids:
         return None
     about = hypothesis.about
-    return contrast(corpus, resolve(corpus, list(ids)), population, about.get("outcome", "success"), about.get("outcome_name"))
+    return contrast(
+        corpus, resolve(corpus, list(ids)), population, about.get("outcome", "success"), about.get("outcome_name")
+    )
 
 
 def verdict(examined: Examined, q: float | None, *, labelled: bool) -> tuple[Examined, Verdict, str]:
@@ -122,7 +124,13 @@ def as_finding(examined: Examined, decided: Verdict, why: str, n_failed: int) ->
         kind=h.kind,
         verdict=decided,
         severity=severity,
-        rank_score=rank_score(examined.prevalence.k, examined.terminal, examined.contrast, severity),
+        rank_score=rank_score(
+            examined.prevalence.k,
+            examined.terminal,
+            examined.contrast,
+            severity,
+            explains=h.kind != "contrast" or str((words.get("taxonomy") or {}).get("tier")) != "9",
+        ),
         taxonomy={str(k): str(v) for k, v in (words.get("taxonomy") or {}).items()},
         population=h.population,
         predicate=Predicate(h.predicate.code),

@@ -20,7 +20,9 @@ def partition(findings: Sequence[Finding], failed: Sequence[str], tiers: dict[st
     """
     left = set(failed)
     causes: list[Cause] = []
-    candidates = {f.id: (f, set(f.trace_ids) & left) for f in findings if _can_explain(f) and tiers.get(f.id, 1) < NO_CAUSE}
+    candidates = {
+        f.id: (f, set(f.trace_ids) & left) for f in findings if _can_explain(f) and tiers.get(f.id, 1) < NO_CAUSE
+    }
     while candidates and left and len(causes) < MOST_CAUSES:
         best = max(
             candidates, key=lambda i: (bool(candidates[i][1] & left), -tiers.get(i, 1), len(candidates[i][1] & left), i)

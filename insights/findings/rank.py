@@ -18,19 +18,23 @@ def severity_of(said: str | None, terminal: int | None, n_failed: int) -> Severi
     return "high" if share >= HIGH_SHARE else "medium" if share >= MEDIUM_SHARE else "low"
 
 
-def rank_score(k: int, terminal: int | None, contrast: Contrast | None, severity: Severity) -> float:
-    """Failures plausibly removed times the severity's weight.
+def rank_score(
+    k: int, terminal: int | None, contrast: Contrast | None, severity: Severity, *, explains: bool = True
+) -> float:
+    """Failures plausibly removed times the severity's weight; a finding that explains nothing counts a quarter.
 
     Removed is the bound of the risk difference that is nearer to zero, times k; without a contrast, the failed traces
     that have the property; without outcomes, k on a scale below any of those.
     """
-    if contrast is not None:
-        removed = max(0.0, -contrast.high) * k
+    if contrast is not None and contrast.outcome == "success":
+        removed = min(max(0.0, -contrast.high) * k, float(terminal or 0))
+    elif contrast is not None:
+        removed = min(abs(contrast.low), abs(contrast.high)) * k if contrast.low * contrast.high > 0 else 0.0
     elif terminal is not None:
         removed = float(terminal)
     else:
         removed = k / (k + 10.0)
-    return round(removed * WEIGHT[severity], 3)
+    return round(removed * WEIGHT[severity] * (1.0 if explains else 0.25), 3)
 
 
 ORDER = {"confirmed": 0, "descriptive": 1, "inconclusive": 2, "refuted": 3}

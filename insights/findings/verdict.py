@@ -72,7 +72,9 @@ def _crude(c: dict[str, Any], outcome: str) -> Contrast:
 
     value, low, high = (float(x) for x in newcombe(c["with_k"], c["with_n"], c["without_k"], c["without_n"]))
     with_, without = Count(c["with_k"], c["with_n"]), Count(c["without_k"], c["without_n"])
-    test = f"Fisher; it never varies together with the outcome within {c['adjusted_for']}" if c["adjusted"] else "Fisher"
+    test = (
+        f"Fisher; it never varies together with the outcome within {c['adjusted_for']}" if c["adjusted"] else "Fisher"
+    )
     return Contrast(outcome, with_, without, value, low, high, c["odds_ratio"], c["p_unadjusted"], None, test, 0, False)
 
 
@@ -90,7 +92,9 @@ def q_values(ps: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else float(q) for p, q in zip(ps, adjusted, strict=True)]
 
 
-def decide(kind: str, prevalence: Prevalence, c: Contrast | None, supports: int, *, labelled: bool) -> tuple[Verdict, str]:
+def decide(
+    kind: str, prevalence: Prevalence, c: Contrast | None, supports: int, *, labelled: bool
+) -> tuple[Verdict, str]:
     """(verdict, why in one sentence) of a tested hypothesis. `supports` is the number of verified quotations.
 
     A contrast on success is a loss of it; on any other outcome it is a difference in either direction.
@@ -117,7 +121,13 @@ def _decide_contrast(c: Contrast | None) -> tuple[Verdict, str]:
         return "inconclusive", "no trace with a known outcome on one of the two sides"
     if c.p is None:
         return "inconclusive", "it never varies together with the outcome at equal difficulty, so nothing can be tested"
-    low, high = (c.low, c.high) if c.outcome == "success" else sorted((-abs(c.low), -abs(c.high))) if c.low * c.high > 0 else (-1.0, 1.0)
+    low, high = (
+        (c.low, c.high)
+        if c.outcome == "success"
+        else sorted((-abs(c.low), -abs(c.high)))
+        if c.low * c.high > 0
+        else (-1.0, 1.0)
+    )
     if low > -MIN_EFFECT:
         return "refuted", f"the interval excludes a difference of {MIN_EFFECT:.0%} or more ({c.test})"
     if c.q is not None and c.q <= Q and high < 0:
