@@ -50,6 +50,21 @@ def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def sequence(value: Any) -> list[Any]:
+    """The value where it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def mappings(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; what else it holds is left out."""
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def number(value: Any) -> float | None:
+    """A number that counts something; None for everything else, booleans too."""
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
 def loads(data: bytes) -> tuple[Any, str | None]:
     """(value, repair code or None). Raises Unparseable."""
     try:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from insights.corpus.columns import TABLES
-from insights.corpus.parse import clean, clean_text
+from insights.corpus.parse import clean, clean_text, number
 from insights.corpus.source import Issue
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ TRACE_COLUMNS = tuple(TABLES["traces"])
 STEP_COLUMNS = tuple(TABLES["steps"])
 CALL_COLUMNS = tuple(TABLES["tool_calls"])
 
+COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "cost_usd")
 ERROR_TEXT = re.compile(
     r"\s*(?:\[?error\]?\b|error:|traceback \(most recent call last\)|exception:|fatal:|[a-z_.]*(?:error|exception):)",
     re.I,
@@ -46,6 +47,11 @@ def as_json(value: Any) -> str | None:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     except (TypeError, orjson.JSONEncodeError):
         return json.dumps(clean(value), ensure_ascii=False, sort_keys=True, default=str)
+
+
+def as_name(value: Any) -> str | None:
+    """An id or a name: text as it is, None and empty text as None, anything else (a number, a list) as JSON text."""
+    return value or None if isinstance(value, str) else as_text(value)
 
 
 def as_text(value: Any) -> str | None:
@@ -150,6 +156,7 @@ class Trace:
 
     def call(self, seq: int, name: str | None, args: Any = None, *, id: str | None = None, **columns: Any) -> str:
         """Append a tool call made in step `seq`; `args` is a mapping or the text the model wrote. Returns its key."""
+        id, name = as_name(id), as_name(name)
         c = ToolCall()
         step = self.steps[seq]
         c.call_seq, c.call_index, c.native_id, c.name = seq, step.n_tool_calls, id, name
@@ -172,6 +179,7 @@ class Trace:
 
     def find_call(self, id: str | None, name: str | None = None) -> ToolCall | None:
         """Take the open call that a result answers out of the open ones."""
+        id, name = as_name(id), as_name(name)
         waiting = self._open.get(id or "")
         if waiting and not id and name:
             same = next((c for c in waiting if c.name == name), None)
@@ -238,7 +246,15 @@ class Trace:
 
     def llm(self, llm_call_id: str | None = None, **columns: Any) -> str:
         """Append one model call; `input_tokens` counts ALL prompt tokens, cached ones included. Returns its id."""
-        name = llm_call_id or f"llm-{len(self.llm_calls)}"
+        name = as_name(llm_call_id) or f"llm-{len(self.llm_calls)}"
+        for column in COUNTS:
+            if column in columns and number(columns[column]) is None:
+                if columns[column] is not None:
+                    self.issue("bad_number", f"{column} of model call {name} is {str(columns[column])[:80]!r}")
+                columns[column] = None
+        for column in ("model", "agent"):
+            if column in columns:
+                columns[column] = as_name(columns[column])
         self.llm_calls.append({"llm_call_id": name, **columns})
         return name
 

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from insights.corpus.formats import Confidence, reader
-from insights.corpus.formats.openai_chat import add_messages, flatten
+from insights.corpus.formats.chat import add_messages, flatten
+from insights.corpus.parse import mapping, mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -74,7 +75,7 @@ def _trace(native: str, history: list[Any], holder: Any) -> Trace:
             t.issue("not_a_message", f"/{i} is {type(m).__name__}")
     if isinstance(holder, dict):
         cost = (
-            (holder.get("cost") or {}).get("usage_including_cached_inference")
+            mapping(holder.get("cost")).get("usage_including_cached_inference")
             if isinstance(holder.get("cost"), dict)
             else None
         )
@@ -89,7 +90,7 @@ def _trace(native: str, history: list[Any], holder: Any) -> Trace:
 
 def _message(t: Trace, m: Mapping[str, Any], where: str) -> None:
     name = m.get("name")
-    answers = [r for r in m.get("tool_responses") or [] if isinstance(r, Mapping)]
+    answers = mappings(m.get("tool_responses"))
     text = flatten(m.get("content"))[0]
     executed = EXECUTED.match(text or "")
     if answers:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from insights.corpus.formats import Confidence, reader
-from insights.corpus.formats.openai_chat import add_messages
+from insights.corpus.formats.chat import add_messages
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace

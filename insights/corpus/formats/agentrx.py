@@ -20,6 +20,7 @@ from typing import Any
 
 from insights.corpus import parse
 from insights.corpus.formats import Confidence, mark
+from insights.corpus.parse import mapping, mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -54,8 +55,8 @@ def annotate(t: Trace, source: Source, trajectory: str | int) -> None:
 
 
 def _add(t: Trace, entry: Mapping[str, Any]) -> None:
-    root = entry.get("root_cause") or {}
-    for failure in entry.get("failures") or []:
+    root = mapping(entry.get("root_cause"))
+    for failure in mappings(entry.get("failures")):
         number = failure.get("step_number")
         step = number - 1 if isinstance(number, int) and number > 0 else None
         if step is None or step >= len(t.steps):

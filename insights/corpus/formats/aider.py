@@ -28,7 +28,8 @@ from typing import Any
 
 from insights.corpus import parse
 from insights.corpus.formats import Confidence, mark, reader, swe_outcomes
-from insights.corpus.formats.openai_chat import timestamp
+from insights.corpus.formats.chat import timestamp
+from insights.corpus.parse import sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -113,13 +114,13 @@ def _result(source: Source, run: dict[str, Any]) -> Trace:
     for key in ("edit_outcome", "lint_outcome", "test_outcome"):
         value = run.get(key)
         t.annotate("score", key, passed=value, value=None if value is None else float(value), basis="ground_truth")
-    edited, added = set(run.get("edited_files") or []), set(run.get("added_files") or [])
-    for path in run.get("gold_files") or []:
+    edited, added = set(sequence(run.get("edited_files"))), set(sequence(run.get("added_files")))
+    for path in sequence(run.get("gold_files")):
         t.expect(
             "assertion", name="edits", value=path, grp="gold_files", met=path in edited, extra={"added": path in added}
         )
     t.final_output = run.get("model_patch") or t.final_output
-    attempts = run.get("all_results") or []
+    attempts = sequence(run.get("all_results"))
     t.metadata.update(
         attempts=len(attempts), chosen_try=run.get("try"), empty_patch=not str(run.get("model_patch") or "").strip()
     )

@@ -25,6 +25,7 @@ from typing import Any
 
 from insights.corpus import parse
 from insights.corpus.formats import Confidence, mark, reader
+from insights.corpus.parse import mapping, mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -96,7 +97,7 @@ def _outcome(t: Trace, source: Source, task: str) -> None:
         except parse.Unparseable as error:
             source.issue("bad_sidecar", f"{path.name} is not JSON: {error}")
             continue
-        found = (value.get("individual") or {}).get(task) if isinstance(value, dict) else None
+        found = mapping(value.get("individual")).get(task) if isinstance(value, dict) else None
         if isinstance(found, dict):
             t.split = path.stem
             _evaluated(t, found)
@@ -112,6 +113,6 @@ def _evaluated(t: Trace, found: Mapping[str, Any]) -> None:
         t.success, t.score_name, t.score = found["success"], "success", float(found["success"])
     t.slice("difficulty", found.get("difficulty"))
     for met, key in ((True, "passes"), (False, "failures")):
-        for item in found.get(key) or []:
+        for item in mappings(found.get(key)):
             extra = {k: item[k] for k in ("trace", "label") if item.get(k)}
             t.expect("test", name=str(item.get("requirement")), grp="requirements", met=met, extra=extra or None)

@@ -25,7 +25,8 @@ from typing import Any
 import orjson
 
 from insights.corpus.formats import Confidence, harbor, reader
-from insights.corpus.formats.openai_chat import flatten, timestamp
+from insights.corpus.formats.chat import flatten, timestamp
+from insights.corpus.parse import mapping, mappings, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -66,7 +67,7 @@ def _native(name: str, pointer: str | None = None) -> str:
 
 
 def _trace(run: dict[str, Any], native: str) -> Trace:
-    agent = run.get("agent") or {}
+    agent = mapping(run.get("agent"))
     t = Trace("atif", native, session_id=run.get("session_id"), framework=agent.get("name"), agent=agent.get("name"))
     t.agent_version, t.model = agent.get("version"), agent.get("model_name")
     t.metadata["schema_version"] = run.get("schema_version")
@@ -75,7 +76,7 @@ def _trace(run: dict[str, Any], native: str) -> Trace:
             _step(t, item, f"/steps/{i}")
         else:
             t.issue("not_a_step", f"/steps/{i} is {type(item).__name__}")
-    final = run.get("final_metrics") or {}
+    final = mapping(run.get("final_metrics"))
     if not t.llm_calls and (final.get("total_prompt_tokens") or final.get("total_completion_tokens")):
         t.usage_basis, t.input_tokens = "reported_total", final.get("total_prompt_tokens")
         t.output_tokens, t.cache_read_tokens = final.get("total_completion_tokens"), final.get("total_cached_tokens")
@@ -90,7 +91,7 @@ def _trace(run: dict[str, Any], native: str) -> Trace:
 def _step(t: Trace, item: Mapping[str, Any], where: str) -> None:
     source, copied = item.get("source"), bool(item.get("is_copied_context"))
     text, parts, _ = flatten(item.get("message"))
-    results = (item.get("observation") or {}).get("results") or []
+    results = mapping(item.get("observation")).get("results") or []
     refers = any(isinstance(r, dict) and r.get("subagent_trajectory_ref") for r in results)
     seq = t.step(
         "assistant" if source == "agent" else source,
@@ -108,7 +109,7 @@ def _step(t: Trace, item: Mapping[str, Any], where: str) -> None:
         return
     if source == "agent":
         _model_call(t, seq, item)
-    calls = [c for c in item.get("tool_calls") or [] if isinstance(c, dict)]
+    calls = mappings(item.get("tool_calls"))
     for call in calls:
         t.call(seq, call.get("function_name"), call.get("arguments"), id=call.get("tool_call_id"))
     typed = _typed(text) if source == "agent" and not calls and results else None
@@ -131,7 +132,7 @@ def _typed(text: str | None) -> list[Any] | None:
 
 
 def _model_call(t: Trace, seq: int, item: Mapping[str, Any]) -> None:
-    metrics, count = item.get("metrics") or {}, item.get("llm_call_count")
+    metrics, count = mapping(item.get("metrics")), item.get("llm_call_count")
     if not metrics or count == 0:
         return
     t.steps[seq].llm_call_id = t.llm(
@@ -151,15 +152,15 @@ def _result(t: Trace, result: Any, item: Mapping[str, Any], seq: int, where: str
         t.issue("not_a_result", f"{where} has a result that is {type(result).__name__}", seq=seq)
         return
     text, parts, _ = flatten(result.get("content"))
-    refs = [r for r in result.get("subagent_trajectory_ref") or [] if isinstance(r, dict)]
+    refs = mappings(result.get("subagent_trajectory_ref"))
     if not t.steps[seq].n_tool_calls:
         if text is not None:
             t.step("environment", text, kind="tool_result", origin="tool", parts=parts, src_pointer=where)
         for ref in refs:
             t.extra.setdefault("subagents", []).append(ref)
         return
-    failed = (result.get("extra") or {}).get(
-        "tool_result_is_error", (item.get("extra") or {}).get("tool_result_is_error")
+    failed = mapping(result.get("extra")).get(
+        "tool_result_is_error", mapping(item.get("extra")).get("tool_result_is_error")
     )
     child = _child_of(t.native_id, refs[0]) if refs else None
     t.result(
@@ -184,7 +185,7 @@ def _child_of(native: str, ref: Mapping[str, Any]) -> str | None:
 
 
 def _embedded(parent: Trace, run: dict[str, Any], native: str) -> Iterator[Trace]:
-    for i, inner in enumerate(run.get("subagent_trajectories") or []):
+    for i, inner in enumerate(sequence(run.get("subagent_trajectories"))):
         if not isinstance(inner, dict) or not isinstance(inner.get("steps"), list):
             parent.issue("not_a_trajectory", f"/subagent_trajectories/{i} has no steps")
             continue

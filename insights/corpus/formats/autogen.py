@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from insights.corpus.formats import Confidence, reader
-from insights.corpus.formats.openai_chat import flatten, timestamp
+from insights.corpus.formats.chat import flatten, timestamp
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from insights.corpus.parse import sequence
 from insights.corpus.trace import Step, Trace
 
 ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
@@ -20,7 +21,8 @@ SCORES = ("reward", "score")
 def is_message(value: Any) -> bool:
     return (
         isinstance(value, dict)
-        and value.get("role") in ROLES
+        and isinstance(value.get("role"), str)
+        and value["role"] in ROLES
         and bool({"content", "tool_calls", "function_call"} & value.keys())
     )
 
@@ -72,12 +74,12 @@ def _add_message(t: Trace, m: Mapping[str, Any], where: str) -> None:
         parts=parts,
         src_pointer=where,
     )
-    for call in m.get("tool_calls") or []:
+    for call in sequence(m.get("tool_calls")):
         if not isinstance(call, dict):
             t.issue("bad_tool_call", f"{where}: a tool call is {type(call).__name__}", seq=seq)
             continue
         function = call.get("function") or call.get("custom") or call
-        if isinstance(function, str):
+        if not isinstance(function, dict):
             function = {"name": function, "arguments": call.get("args") or call.get("arguments")}
         t.call(
             seq,

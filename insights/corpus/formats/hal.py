@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from insights.corpus.formats import Confidence, reader
-from insights.corpus.formats.openai_chat import add_messages, timestamp
-from insights.corpus.parse import mapping
+from insights.corpus.formats.chat import add_messages, timestamp
+from insights.corpus.parse import mapping, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -45,8 +45,8 @@ def _detect(head: Head) -> Confidence | None:
 def read(source: Source) -> Iterator[Trace]:
     header = source.header("raw_logging_results", "raw_eval_results", "git_info")
     config, results = mapping(header.get("config")), mapping(header.get("results"))
-    verdicts = {str(k): False for k in results.get("failed_tasks") or []}
-    verdicts |= {str(k): True for k in results.get("successful_tasks") or []}
+    verdicts = {str(k): False for k in sequence(results.get("failed_tasks"))}
+    verdicts |= {str(k): True for k in sequence(results.get("successful_tasks"))}
     tasks: dict[str, Task] = {k: Task() for k in verdicts}
     for i, record in enumerate(source.records("raw_logging_results")):
         call = mapping(record.value)

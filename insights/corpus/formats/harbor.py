@@ -18,7 +18,7 @@ from typing import Any
 
 from insights.corpus import parse
 from insights.corpus.formats import Confidence, mark, reader
-from insights.corpus.formats.openai_chat import timestamp
+from insights.corpus.formats.chat import timestamp
 from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
@@ -122,8 +122,8 @@ def _rewards(t: Trace, rewards: Mapping[str, Any]) -> None:
 
 
 def _apply(t: Trace, result: Mapping[str, Any]) -> None:
-    info, spent = result.get("agent_info") or {}, result.get("agent_result") or {}
-    model = info.get("model_info") or {}
+    info, spent = mapping(result.get("agent_info")), mapping(result.get("agent_result"))
+    model = mapping(info.get("model_info"))
     t.task_id = result.get("task_name") or t.task_id
     t.dataset = result.get("source") or t.dataset
     t.agent, t.agent_version = t.agent or info.get("name"), t.agent_version or info.get("version")
@@ -135,14 +135,14 @@ def _apply(t: Trace, result: Mapping[str, Any]) -> None:
         t.output_tokens, t.cache_read_tokens = spent.get("n_output_tokens"), spent.get("n_cache_tokens")
     if t.cost_usd is None and not any(c.get("cost_usd") is not None for c in t.llm_calls):
         t.cost_usd = spent.get("cost_usd")
-    rewards = (result.get("verifier_result") or {}).get("rewards")
+    rewards = mapping(result.get("verifier_result")).get("rewards")
     if isinstance(rewards, Mapping):
         _rewards(t, rewards)
-    failed = result.get("exception_info") or {}
+    failed = mapping(result.get("exception_info"))
     if failed:
         kind = str(failed.get("exception_type") or "exception")
         t.error_type, t.error_message = kind, str(failed.get("exception_message") or "")[:2000]
         t.native_end_reason, t.end_reason = kind, "limit_time" if "timeout" in kind.lower() else "error"
     elif t.ended_at is not None:
         t.end_reason = "completed"
-    t.slice("job", (result.get("config") or {}).get("job_name") if isinstance(result.get("config"), Mapping) else None)
+    t.slice("job", mapping(result.get("config")).get("job_name") if isinstance(result.get("config"), Mapping) else None)

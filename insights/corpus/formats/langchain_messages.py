@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from insights.corpus.formats import Confidence, reader
-from insights.corpus.formats.openai_chat import apply_metadata, flatten, timestamp
+from insights.corpus.formats.chat import apply_metadata, flatten, timestamp
+from insights.corpus.parse import mapping, mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -97,7 +98,7 @@ def read(source: Source) -> Iterator[Trace]:
 
 
 def _trace(source: Source, state: dict[str, Any], messages: list[Any], index: int, pointer: str) -> Trace:
-    checkpoint = state.get("checkpoint") or (state.get("config") or {}).get("configurable") or {}
+    checkpoint = state.get("checkpoint") or mapping(state.get("config")).get("configurable") or {}
     thread = checkpoint.get("thread_id") if isinstance(checkpoint, dict) else None
     own = thread or state.get("run_id") or state.get("id")
     native = str(own) if isinstance(own, str) else source.label if not index else f"{source.label}#{index}"
@@ -137,7 +138,7 @@ def add_message(t: Trace, value: Any, where: str) -> None:
             src_pointer=where,
         )
         return
-    extra = m.get("additional_kwargs") or {}
+    extra = mapping(m.get("additional_kwargs"))
     parts = [
         p for p in parts or [] if not (isinstance(p, dict) and p.get("type") in ("tool_use", "thinking", "reasoning"))
     ]
@@ -162,23 +163,23 @@ def _thinking(content: Any) -> str | None:
 
 
 def _calls(t: Trace, seq: int, m: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
-    for call in m.get("tool_calls") or []:
+    for call in mappings(m.get("tool_calls")):
         t.call(seq, call.get("name"), call.get("args"), id=call.get("id"))
-    for call in m.get("invalid_tool_calls") or []:
+    for call in mappings(m.get("invalid_tool_calls")):
         reason = str(call.get("error") or "arguments could not be parsed")[:200]
         t.call(seq, call.get("name"), call.get("args") or "", id=call.get("id"), args_error=reason)
     if not t.steps[seq].n_tool_calls:
-        for call in extra.get("tool_calls") or []:
-            function = call.get("function") or {}
+        for call in mappings(extra.get("tool_calls")):
+            function = mapping(call.get("function"))
             t.call(seq, function.get("name"), function.get("arguments"), id=call.get("id"))
 
 
 def _model_call(t: Trace, seq: int, m: Mapping[str, Any]) -> None:
-    usage, response = m.get("usage_metadata") or {}, m.get("response_metadata") or {}
+    usage, response = mapping(m.get("usage_metadata")), mapping(m.get("response_metadata"))
     model = response.get("model_name") or response.get("model")
     if t.steps[seq].role != "assistant" or not (usage or model):
         return
-    detail, out = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
+    detail, out = mapping(usage.get("input_token_details")), mapping(usage.get("output_token_details"))
     t.steps[seq].llm_call_id = t.llm(
         first_seq=seq,
         model=model,

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from insights.corpus.formats import Confidence, reader
+from insights.corpus.parse import mapping, mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -66,8 +67,8 @@ def _add(t: Trace, messages: list[Any], pointer: str) -> None:
 
 
 def _message(t: Trace, m: Mapping[str, Any], where: str) -> None:
-    blocks = [b for b in m.get("blocks") or [] if isinstance(b, Mapping)]
-    extra = m.get("additional_kwargs") or {}
+    blocks = mappings(m.get("blocks"))
+    extra = mapping(m.get("additional_kwargs"))
     text = "\n".join(b["text"] for b in blocks if b.get("block_type") == "text" and b.get("text")) or m.get("content")
     role = str(m.get("role") or "user")
     role = "assistant" if role in ("model", "chatbot") else role
@@ -88,7 +89,7 @@ def _message(t: Trace, m: Mapping[str, Any], where: str) -> None:
         if b.get("block_type") == "tool_call":
             t.call(seq, b.get("tool_name"), b.get("tool_kwargs"), id=b.get("tool_call_id"))
     seen = {c.native_id for c in t.calls if c.call_seq == seq}
-    for call in extra.get("tool_calls") or []:
-        function = call.get("function") or {} if isinstance(call, Mapping) else {}
+    for call in mappings(extra.get("tool_calls")):
+        function = mapping(call.get("function")) if isinstance(call, Mapping) else {}
         if function and call.get("id") not in seen:
             t.call(seq, function.get("name"), function.get("arguments"), id=call.get("id"))

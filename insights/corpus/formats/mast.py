@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from insights.corpus.formats import Confidence, reader
+from insights.corpus.parse import mapping, mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace
@@ -180,13 +181,13 @@ def _split(t: Trace, text: str, pointer: str) -> None:
 
 
 def _labels(t: Trace, value: Mapping[str, Any]) -> None:
-    for entry in value.get("annotations") or []:
+    for entry in mappings(value.get("annotations")):
         found = NUMBERED.match(str(entry.get("failure mode") or "").split("\n")[0].strip())
         name = found[2].strip() if found else str(entry.get("failure mode") or "").split("\n")[0]
         for annotator, seen in entry.items():
             if annotator != "failure mode" and isinstance(seen, bool):
                 _label(t, name, found[1] if found else None, seen, annotator, "human")
-    for code, seen in (value.get("mast_annotation") or {}).items():
+    for code, seen in mapping(value.get("mast_annotation")).items():
         if seen in (0, 1):
             _label(t, MODES.get(str(code), str(code)), str(code), bool(seen), "mast_annotation", "judge")
 

@@ -21,7 +21,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from insights.corpus.formats import Confidence, reader, swe_outcomes
-from insights.corpus.formats.openai_chat import add_messages, flatten, timestamp
+from insights.corpus.formats.chat import add_messages, flatten, timestamp
+from insights.corpus.parse import mapping, mappings, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Step, Trace
@@ -34,7 +35,7 @@ EXITS = {"Submitted": "completed", "TimeExceeded": "limit_time", "ContextWindowE
 def _detect(head: Head) -> Confidence | None:
     first = head.first
     info = first.get("info")
-    if isinstance(info, dict) and ("mini_version" in info or "agent_type" in (info.get("config") or {})):
+    if isinstance(info, dict) and ("mini_version" in info or "agent_type" in mapping(info.get("config"))):
         return "certain"
     if "messages" in first and head.tail_has("trajectory_format") and b"mini-swe-agent" in head.tail:
         return "certain"
@@ -55,7 +56,7 @@ def read(source: Source) -> Iterator[Trace]:
     if run is None:
         return
     run = {"messages": run} if isinstance(run, list) else run
-    info = run.get("info") or {}
+    info = mapping(run.get("info"))
     name = (source.member or source.path.name).rsplit("/", 1)[-1]
     instance = str(run.get("instance_id") or name.removesuffix(".json").removesuffix(".traj"))
     folder = swe_outcomes.run_name(source, instance)
@@ -63,13 +64,13 @@ def read(source: Source) -> Iterator[Trace]:
     t.framework, t.agent, t.agent_version = "mini-swe-agent", "mini-swe-agent", info.get("mini_version")
     t.slice("repository", swe_outcomes.repository(instance), "id")
     t.slice("cohort", folder, "path")
-    config = info.get("config") or {}
-    t.model = (config.get("model") or {}).get("model_name")
-    segments = run.get("segments") or []
+    config = mapping(info.get("config"))
+    t.model = mapping(config.get("model")).get("model_name")
+    segments = sequence(run.get("segments"))
     for i, segment in enumerate(segments):
-        _messages(t, segment.get("messages") or [] if isinstance(segment, dict) else segment, f"/segments/{i}")
+        _messages(t, sequence(segment.get("messages")) if isinstance(segment, dict) else segment, f"/segments/{i}")
         t.step("system", "context was cut", kind="compaction", origin="harness")
-    _messages(t, run.get("messages") or [], "/messages")
+    _messages(t, sequence(run.get("messages")), "/messages")
     _end(t, info, config)
     swe_outcomes.join(t, source, instance, folder)
     yield t
@@ -104,7 +105,7 @@ def _answer(t: Trace, m: Mapping[str, Any], where: str) -> None:
     if s.role != "assistant":
         return
     if not s.n_tool_calls:
-        commands = [a.get("command") for a in extra.get("actions") or [] if isinstance(a, Mapping)]
+        commands = [a.get("command") for a in mappings(extra.get("actions"))]
         for command in commands or FENCED.findall(s.text or "")[:1]:
             t.call(s.seq, "bash", {"command": command})
     response = extra.get("response")
@@ -114,9 +115,11 @@ def _answer(t: Trace, m: Mapping[str, Any], where: str) -> None:
 
 def _response(t: Trace, m: Mapping[str, Any], where: str) -> None:
     """An answer as the Responses API gives it: output items, no role."""
-    items = [i for i in m.get("output") or [] if isinstance(i, Mapping)]
+    items = mappings(m.get("output"))
     texts = [flatten(i.get("content"))[0] for i in items if i.get("type") == "message"]
-    thoughts = [str(p.get("text") or "") for i in items if i.get("type") == "reasoning" for p in i.get("summary") or []]
+    thoughts = [
+        str(p.get("text") or "") for i in items if i.get("type") == "reasoning" for p in mappings(i.get("summary"))
+    ]
     seq = t.step(
         "assistant",
         "\n".join(x for x in texts if x) or None,
@@ -132,9 +135,9 @@ def _response(t: Trace, m: Mapping[str, Any], where: str) -> None:
 
 
 def _model_call(t: Trace, s: Step, response: Mapping[str, Any], cost: Any) -> None:
-    usage = response.get("usage") or {}
-    detail = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-    thought = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    usage = mapping(response.get("usage"))
+    detail = usage.get("prompt_tokens_details") or mapping(usage.get("input_tokens_details"))
+    thought = usage.get("completion_tokens_details") or mapping(usage.get("output_tokens_details"))
     choices = response.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     s.llm_call_id = t.llm(
@@ -183,7 +186,7 @@ def _user(t: Trace, m: Mapping[str, Any], where: str) -> None:
 
 
 def _end(t: Trace, info: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    agent, stats = config.get("agent") or {}, info.get("model_stats") or {}
+    agent, stats = mapping(config.get("agent")), mapping(info.get("model_stats"))
     status = info.get("exit_status")
     t.native_end_reason = status
     if status == "LimitsExceeded":
@@ -202,5 +205,5 @@ def _end(t: Trace, info: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     for key in ("step_limit", "cost_limit"):
         if agent.get(key) is not None:
             t.metadata[key] = agent[key]
-    if (config.get("environment") or {}).get("image"):
+    if mapping(config.get("environment")).get("image"):
         t.metadata["image"] = config["environment"]["image"]

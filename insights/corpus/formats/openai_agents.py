@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from insights.corpus.formats import Confidence, reader
-from insights.corpus.formats.openai_chat import add_messages, apply_metadata, flatten, timestamp
+from insights.corpus.formats.chat import add_messages, apply_metadata, flatten, timestamp
 from insights.corpus.formats.response_items import Items
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -210,9 +210,9 @@ def _state(value: dict[str, Any], native: str) -> Trace:
     items = Items(t)
     for item in asked if isinstance(asked, list) else [{"role": "user", "content": asked}] if asked else []:
         items.item(item) if isinstance(item, dict) else t.issue("unknown_item", f"input {str(item)[:80]!r}")
-    waiting = [_item(t, items, entry, i) for i, entry in enumerate(value.get("generated_items") or [])]
+    waiting = [_item(t, items, entry, i) for i, entry in enumerate(sequence(value.get("generated_items")))]
     items.close()
-    for response in value.get("model_responses") or []:
+    for response in sequence(value.get("model_responses")):
         usage = mapping(mapping(response).get("usage"))
         if usage.get("input_tokens") or usage.get("output_tokens"):
             t.llm(

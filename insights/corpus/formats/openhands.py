@@ -22,6 +22,7 @@ from typing import Any
 
 from insights.corpus import parse
 from insights.corpus.formats import Confidence, mark, openhands_v0, openhands_v1, reader, swe_outcomes
+from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace
@@ -171,12 +172,12 @@ def _occurrences(path: Path) -> Counter[str]:
 
 
 def _evaluated(source: Source, value: dict[str, Any], instance: str, record: Record, nth: int, of: int) -> Trace:
-    stem, meta = source.stem, value.get("metadata") or {}
+    stem, meta = source.stem, mapping(value.get("metadata"))
     folder = swe_outcomes.run_name(source, instance) or stem
     native = f"{folder}/{instance}" + (f"/{nth}" if of > 1 else "")
     t = _run(source, native, value["history"], pointer="/history")
     t.task_id, t.dataset, t.split = instance, meta.get("dataset"), meta.get("data_split")
-    t.model = (meta.get("llm_config") or meta.get("llm") or {}).get("model")
+    t.model = (meta.get("llm_config") or mapping(meta.get("llm"))).get("model")
     t.agent, t.trial = meta.get("agent_class"), nth if of > 1 else None
     t.input_text = value.get("instruction") or t.input_text
     t.slice("repository", swe_outcomes.repository(instance), "id")
@@ -211,7 +212,7 @@ def _verdict(t: Trace, source: Source, value: Mapping[str, Any], instance: str, 
         t.tags.append("superseded")
         t.relation = "retry"
         return
-    report = result.get("report") or value.get("report") or {}
+    report = result.get("report") or mapping(value.get("report"))
     resolved = report.get("resolved", result.get("resolved")) if isinstance(report, dict) else None
     if isinstance(resolved, bool):
         t.success, t.score_name, t.score = resolved, "resolved", float(resolved)

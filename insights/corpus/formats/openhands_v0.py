@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from insights.corpus.formats.openai_chat import flatten, timestamp
+from insights.corpus.formats.chat import flatten, timestamp
+from insights.corpus.parse import mapping, mappings
 from insights.corpus.trace import Trace
 
 SPEECH = ("message", "finish", "reject")
@@ -88,8 +89,8 @@ def _action(t: Trace, e: Mapping[str, Any], where: str, responses: set[str]) -> 
 def _agent(
     t: Trace, action: str, e: Mapping[str, Any], args: Mapping[str, Any], place: dict[str, Any], responses: set[str]
 ) -> None:
-    metadata = e.get("tool_call_metadata") or {}
-    response = metadata.get("model_response") or {}
+    metadata = mapping(e.get("tool_call_metadata"))
+    response = mapping(metadata.get("model_response"))
     if action in SPEECH:
         spoken = (args.get(k) for k in ("content", "final_thought", "thought", "reason"))
         text = next((x for x in spoken if x), None) or e.get("content") or e.get("message")
@@ -111,11 +112,11 @@ def _agent(
 
 def _written(response: Mapping[str, Any], id: str | None) -> Any:
     """The arguments as the model wrote them, where the response is kept."""
-    for choice in response.get("choices") or []:
+    for choice in mappings(response.get("choices")):
         message = choice.get("message") if isinstance(choice, Mapping) else None
         for call in (message or {}).get("tool_calls") or []:
             if call.get("id") == id:
-                return (call.get("function") or {}).get("arguments")
+                return mapping(call.get("function")).get("arguments")
     return None
 
 
@@ -129,14 +130,14 @@ def _model_call(t: Trace, seq: int, response: Mapping[str, Any], metrics: Any, r
     if not id or id in responses:
         return
     responses.add(id)
-    usage = response.get("usage") or {}
+    usage = mapping(response.get("usage"))
     t.llm(
         str(id),
         first_seq=seq,
         model=response.get("model"),
         input_tokens=usage.get("prompt_tokens"),
         output_tokens=usage.get("completion_tokens"),
-        cache_read_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
+        cache_read_tokens=mapping(usage.get("prompt_tokens_details")).get("cached_tokens"),
     )
     if isinstance(metrics, Mapping):
         add_metrics(t, metrics)
@@ -144,7 +145,7 @@ def _model_call(t: Trace, seq: int, response: Mapping[str, Any], metrics: Any, r
 
 def add_metrics(t: Trace, metrics: Mapping[str, Any]) -> None:
     """Totals so far (they accumulate): the last ones win over the sum of the calls."""
-    total = metrics.get("accumulated_token_usage") or {}
+    total = mapping(metrics.get("accumulated_token_usage"))
     if total.get("prompt_tokens") or total.get("completion_tokens"):
         t.usage_basis = "reported_total"
         t.input_tokens, t.output_tokens = total.get("prompt_tokens"), total.get("completion_tokens")
@@ -168,12 +169,12 @@ def _observation(t: Trace, e: Mapping[str, Any], where: str) -> None:
         if kind != "null":
             t.step("environment", text or e.get("message"), kind=label, origin="harness", **place)
         return
-    metadata = e.get("tool_call_metadata") or {}
+    metadata = mapping(e.get("tool_call_metadata"))
     id = metadata.get("tool_call_id") or (str(e["cause"]) if e.get("cause") is not None else None)
     if kind == "error" and not any(c.result_seq is None for c in t.calls):
         t.step("environment", text, kind="error", origin="harness", is_error=True, **place)
         return
-    code = (extras.get("metadata") or {}).get("exit_code", extras.get("exit_code"))
+    code = mapping(extras.get("metadata")).get("exit_code", extras.get("exit_code"))
     flagged = kind == "error" or bool(extras.get("error"))
     status = "error" if flagged else "unknown" if code == -1 else None
     known = id is not None and any(c.native_id == id for c in t.calls)

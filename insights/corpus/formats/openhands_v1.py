@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from insights.corpus.formats.openai_chat import flatten, timestamp
+from insights.corpus.formats.chat import flatten, timestamp
+from insights.corpus.parse import mapping, mappings, sequence
 from insights.corpus.trace import Trace
 
 ROOT = "__root__"
@@ -78,7 +79,7 @@ def _event(t: Trace, e: Mapping[str, Any], where: str) -> None:
         extra = {"reason": e["reason"]} if e.get("reason") else None
         t.step("system", flatten(e.get("system_prompt"))[0], origin="harness", src_pointer=where, extra=extra)
     elif kind in ("Condensation", "CondensationSummaryEvent"):
-        extra = {"forgotten": len(e.get("forgotten_event_ids") or [])}
+        extra = {"forgotten": len(sequence(e.get("forgotten_event_ids")))}
         t.step("system", e.get("summary"), kind="compaction", origin="harness", src_pointer=where, extra=extra)
     elif kind == "PauseEvent":
         t.step("user", None, kind="interrupt", origin="human", src_pointer=where)
@@ -92,7 +93,7 @@ def _event(t: Trace, e: Mapping[str, Any], where: str) -> None:
 
 
 def _message(t: Trace, e: Mapping[str, Any], where: str) -> None:
-    m = e.get("llm_message") or {}
+    m = mapping(e.get("llm_message"))
     role = m.get("role") or ("user" if e.get("source") == "user" else "assistant")
     text, parts, _ = flatten(m.get("content"))
     origin = "human" if e.get("source") == "user" else "model" if role == "assistant" else "harness"
@@ -101,12 +102,12 @@ def _message(t: Trace, e: Mapping[str, Any], where: str) -> None:
 
 
 def _thinking(e: Mapping[str, Any]) -> str | None:
-    blocks = [b.get("thinking") for b in e.get("thinking_blocks") or [] if isinstance(b, Mapping)]
+    blocks = [b.get("thinking") for b in mappings(e.get("thinking_blocks"))]
     return e.get("reasoning_content") or "\n".join(b for b in blocks if b) or None
 
 
 def _action(t: Trace, e: Mapping[str, Any], where: str) -> None:
-    action, call = e.get("action") or {}, e.get("tool_call") or {}
+    action, call = mapping(e.get("action")), mapping(e.get("tool_call"))
     seq = t.step(
         "assistant",
         flatten(e.get("thought"))[0] or None,
@@ -128,8 +129,8 @@ def _action(t: Trace, e: Mapping[str, Any], where: str) -> None:
 
 
 def _result(t: Trace, kind: str, e: Mapping[str, Any], where: str) -> None:
-    seen = e.get("observation") or {}
-    code = seen.get("exit_code", (seen.get("metadata") or {}).get("exit_code"))
+    seen = mapping(e.get("observation"))
+    code = seen.get("exit_code", mapping(seen.get("metadata")).get("exit_code"))
     text, parts, _ = flatten(seen.get("content"))
     if kind == "AgentErrorEvent":
         text, status, basis = e.get("error"), "error", "flag"
@@ -155,8 +156,8 @@ def _result(t: Trace, kind: str, e: Mapping[str, Any], where: str) -> None:
 
 def add_state(t: Trace, state: Mapping[str, Any]) -> None:
     """Model, end and usage out of base_state.json."""
-    agent = state.get("agent") or {}
-    t.model, t.agent = (agent.get("llm") or {}).get("model"), agent.get("kind")
+    agent = mapping(state.get("agent"))
+    t.model, t.agent = mapping(agent.get("llm")).get("model"), agent.get("kind")
     t.native_end_reason = state.get("execution_status")
     t.end_reason = ENDS.get(str(t.native_end_reason), "unknown")
     if t.native_end_reason == "stuck":
@@ -169,10 +170,10 @@ def add_state(t: Trace, state: Mapping[str, Any]) -> None:
             first.setdefault(s.llm_call_id, s.seq)
     used: set[str] = set()
     cost = 0.0
-    for name, metrics in ((state.get("stats") or {}).get("usage_to_metrics") or {}).items():
+    for name, metrics in (mapping(state.get("stats")).get("usage_to_metrics") or {}).items():
         cost += metrics.get("accumulated_cost") or 0.0
-        spent = metrics.get("costs") or []
-        usages = metrics.get("token_usages") or []
+        spent = sequence(metrics.get("costs"))
+        usages = sequence(metrics.get("token_usages"))
         for i, usage in enumerate(usages):
             id = usage.get("response_id") or ""
             t.llm(

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from insights.corpus.formats import Confidence, reader
-from insights.corpus.formats.openai_chat import flatten, timestamp
+from insights.corpus.formats.chat import flatten, timestamp
+from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -105,7 +106,7 @@ def _response(t: Trace, m: Mapping[str, Any], where: str) -> None:
         ts=timestamp(m.get("timestamp")),
         src_pointer=where,
     )
-    usage = m.get("usage") or {}
+    usage = mapping(m.get("usage"))
     t.steps[seq].llm_call_id = t.llm(
         first_seq=seq,
         model=m.get("model_name"),

@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from insights.corpus.formats import Confidence, reader
-from insights.corpus.formats.openai_chat import add_messages, apply_metadata
+from insights.corpus.formats.chat import add_messages, apply_metadata
 from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source

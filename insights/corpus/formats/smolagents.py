@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from insights.corpus.formats import Confidence, reader
-from insights.corpus.formats.openai_chat import flatten, timestamp
+from insights.corpus.formats.chat import flatten, timestamp
+from insights.corpus.parse import mapping, mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -71,7 +72,7 @@ def _trace(native: str, steps: list[Any]) -> Trace:
 
 
 def _action(t: Trace, m: Mapping[str, Any], where: str) -> None:
-    timing = m.get("timing") or {}
+    timing = mapping(m.get("timing"))
     text = m.get("model_output")
     text = flatten(text)[0] if not isinstance(text, str) else text
     seconds = timing.get("duration")
@@ -84,12 +85,12 @@ def _action(t: Trace, m: Mapping[str, Any], where: str) -> None:
         native_id=str(m.get("step_number")),
         src_pointer=where,
     )
-    usage = m.get("token_usage") or {}
+    usage = mapping(m.get("token_usage"))
     if usage:
         t.steps[seq].llm_call_id = t.llm(
             first_seq=seq, input_tokens=usage.get("input_tokens"), output_tokens=usage.get("output_tokens")
         )
-    calls = [c for c in m.get("tool_calls") or [] if isinstance(c, Mapping)]
+    calls = mappings(m.get("tool_calls"))
     for call in calls:
         function = call.get("function") or call
         args = function.get("arguments")
@@ -99,7 +100,7 @@ def _action(t: Trace, m: Mapping[str, Any], where: str) -> None:
 
 
 def _outcome(t: Trace, m: Mapping[str, Any], calls: list[Any], seq: int, at: Any, where: str) -> None:
-    error = m.get("error") or {}
+    error = mapping(m.get("error"))
     message = f"{error.get('type')}: {error.get('message')}" if error else None
     seen = "\n".join(str(x) for x in (m.get("observations"), message) if x)
     if calls:

@@ -24,7 +24,8 @@ from typing import Any
 import orjson
 
 from insights.corpus.formats import Confidence, reader, swe_outcomes
-from insights.corpus.formats.openai_chat import add_messages, flatten
+from insights.corpus.formats.chat import add_messages, flatten
+from insights.corpus.parse import mapping, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -72,11 +73,11 @@ def read(source: Source) -> Iterator[Trace]:
     t = Trace("swe_agent", f"{folder}/{instance}" if folder else instance, task_id=instance, framework="swe-agent")
     t.slice("repository", swe_outcomes.repository(instance), "id")
     t.slice("cohort", folder, "path")
-    trajectory, history = run.get("trajectory") or [], run.get("history") or []
+    trajectory, history = sequence(run.get("trajectory")), sequence(run.get("history"))
     _prompts(t, history, whole=not trajectory)
     for i, item in enumerate(trajectory):
         _item(t, item, f"/trajectory/{i}")
-    info = run.get("info") or {}
+    info = mapping(run.get("info"))
     _info(t, info)
     t.model = _model(run.get("replay_config"))
     t.agent_version = info.get("swe_agent_version")
@@ -131,7 +132,7 @@ def _item(t: Trace, item: Any, where: str) -> None:
         if item.get("observation"):
             t.step("environment", item["observation"], kind="log", origin="harness", src_pointer=where)
         return
-    calls = item.get("tool_calls") or []
+    calls = sequence(item.get("tool_calls"))
     seq = t.step("assistant", text, origin="model", src_pointer=where, reasoning=_reasoning(item))
     if not action and not calls:
         if item.get("observation"):
@@ -143,7 +144,7 @@ def _item(t: Trace, item: Any, where: str) -> None:
 
 
 def _reasoning(item: Mapping[str, Any]) -> str | None:
-    blocks = item.get("thinking_blocks") or []
+    blocks = sequence(item.get("thinking_blocks"))
     return "\n".join(str(b.get("thinking") or "") for b in blocks if isinstance(b, dict)) or None
 
 
@@ -176,7 +177,7 @@ def _info(t: Trace, info: Mapping[str, Any]) -> None:
     if submission:
         t.final_output = submission
     t.metadata["submitted_patch"] = bool(submission and str(submission).strip())
-    stats = info.get("model_stats") or {}
+    stats = mapping(info.get("model_stats"))
     if stats.get("api_calls") or stats.get("tokens_sent"):
         t.n_llm_calls, t.usage_basis = stats.get("api_calls"), "reported_total"
         t.input_tokens, t.output_tokens = stats.get("tokens_sent"), stats.get("tokens_received")

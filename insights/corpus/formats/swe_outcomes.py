@@ -21,6 +21,7 @@ from typing import Any
 
 from insights.corpus import parse
 from insights.corpus.formats import Confidence, mark
+from insights.corpus.parse import mapping, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -120,9 +121,9 @@ def _instance_report(source: Source, instance: str) -> dict[str, Any] | None:
 def _tests(t: Trace, report: Mapping[str, Any]) -> None:
     if isinstance(report.get("resolved"), bool):
         t.success, t.score_name, t.score = report["resolved"], "resolved", float(report["resolved"])
-    for group, found in (report.get("tests_status") or {}).items():
+    for group, found in mapping(report.get("tests_status")).items():
         for met, key in ((True, "success"), (False, "failure")):
-            for test in found.get(key) or []:
+            for test in sequence(found.get(key)):
                 t.expect("test", name=str(test), grp=str(group), met=met)
     for key in ("patch_exists", "patch_successfully_applied"):
         if isinstance(report.get(key), bool):
@@ -141,12 +142,14 @@ def _listed(t: Trace, source: Source, instance: str, run: str) -> None:
             value = _load(source, Path(path))
             if not isinstance(value, dict):
                 continue
-            resolved = value.get("resolved_ids", value.get("resolved")) or []
-            listed = [i for key in LISTED for i in (value.get(key) or [] if isinstance(value.get(key), list) else [])]
+            resolved = sequence(value.get("resolved_ids", value.get("resolved")))
+            listed = [
+                i for key in LISTED for i in (sequence(value.get(key)) if isinstance(value.get(key), list) else [])
+            ]
             if instance in resolved or not listed or instance in listed:
                 t.success, t.score_name, t.score = instance in resolved, "resolved", float(instance in resolved)
                 for key in ("no_generation", "no_logs", "empty_patch_ids", "error_ids"):
-                    if instance in (value.get(key) or []):
+                    if instance in (sequence(value.get(key))):
                         t.metadata[key.removesuffix("_ids")] = True
                 return
 

@@ -24,8 +24,8 @@ from typing import Any
 
 from insights.corpus import parse
 from insights.corpus.formats import Confidence, mark, reader
-from insights.corpus.formats.openai_chat import add_messages, timestamp
-from insights.corpus.parse import mapping
+from insights.corpus.formats.chat import add_messages, timestamp
+from insights.corpus.parse import mapping, mappings, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import STREAM_ABOVE, Record, Source
 from insights.corpus.trace import Step, Trace
@@ -110,7 +110,7 @@ def read(source: Source) -> Iterator[Trace]:
 
 
 def _by_id(header: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {str(t.get("id")): t for t in header.get("tasks") or [] if isinstance(t, dict)}
+    return {str(t.get("id")): t for t in mappings(header.get("tasks"))}
 
 
 def _index_of(source: Source) -> dict[str, Any]:
@@ -129,9 +129,9 @@ def _index_of(source: Source) -> dict[str, Any]:
 def _trace(
     run: dict[str, Any], header: Mapping[str, Any], task: Mapping[str, Any] | None, cohort: str, record: Record
 ) -> Trace:
-    info = header.get("info") or {}
-    agent, user = info.get("agent_info") or {}, info.get("user_info") or {}
-    environment = info.get("environment_info") or {}
+    info = mapping(header.get("info"))
+    agent, user = mapping(info.get("agent_info")), mapping(info.get("user_info"))
+    environment = mapping(info.get("environment_info"))
     task_id, trial = str(run.get("task_id")), run.get("trial")
     short = task_id if len(task_id) <= LONG_TASK_ID or not run.get("id") else str(run["id"])
     t = Trace("tau2_bench", f"{cohort}/{short}/{trial}", task_id=task_id, trial=trial, framework="tau2-bench")
@@ -146,16 +146,16 @@ def _trace(
     _messages(t, run, record)
     _usage(t, run, user.get("llm"))
     _outcome(t, run)
-    _reference(t, run.get("reward_info") or {}, (task or {}).get("evaluation_criteria") or {})
+    _reference(t, mapping(run.get("reward_info")), (task or {}).get("evaluation_criteria") or {})
     _texts(t, run, task or {}, environment)
     return t
 
 
 def _messages(t: Trace, run: dict[str, Any], record: Record) -> None:
     messages: list[Any] = []
-    for m in run.get("messages") or []:
+    for m in sequence(run.get("messages")):
         messages.extend(m["tool_messages"] if isinstance(m, dict) and "tool_messages" in m else [m])
-    messages = [_plain(m) if isinstance(m, dict) else m for m in messages] or _spoken(run.get("ticks") or [])
+    messages = [_plain(m) if isinstance(m, dict) else m for m in messages] or _spoken(sequence(run.get("ticks")))
     steps = add_messages(t, messages, pointer=f"{record.pointer or ''}/messages")
     for s, m in zip(steps, messages, strict=True):
         if not isinstance(m, dict):
@@ -183,7 +183,7 @@ def _thinking(raw: Any) -> str | None:
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else raw
     inner = choice.get("message")
     message = inner if isinstance(inner, dict) else raw
-    blocks = message.get("thinking_blocks") or raw.get("thinking_blocks") or []
+    blocks = message.get("thinking_blocks") or sequence(raw.get("thinking_blocks"))
     texts = [b["thinking"] for b in blocks if isinstance(b, dict) and isinstance(b.get("thinking"), str)]
     return "\n".join(texts) or message.get("reasoning_content") or None
 
@@ -195,7 +195,7 @@ def _spoken(ticks: list[Any]) -> list[dict[str, Any]]:
         if not isinstance(tick, dict):
             continue
         for side in ("user", "agent"):
-            chunk = tick.get(f"{side}_chunk") or {}
+            chunk = mapping(tick.get(f"{side}_chunk"))
             role = "user" if side == "user" else "assistant"
             if text := chunk.get("content"):
                 if messages and messages[-1]["role"] == role and not messages[-1].get("tool_calls"):
@@ -207,7 +207,7 @@ def _spoken(ticks: list[Any]) -> list[dict[str, Any]]:
                 messages.append(
                     {"role": role, "content": None, "tool_calls": calls, "timestamp": tick.get("timestamp")}
                 )
-            messages.extend(_plain(r) for r in tick.get(f"{side}_tool_results") or [] if isinstance(r, dict))
+            messages.extend(_plain(r) for r in mappings(tick.get(f"{side}_tool_results")))
     return messages
 
 
@@ -218,7 +218,7 @@ def _model_call(t: Trace, s: Step, m: Mapping[str, Any]) -> None:
     usage = usage if isinstance(usage, dict) else {}
     raw = m["raw_data"] if isinstance(m.get("raw_data"), dict) else {}
     reported = raw["usage"] if isinstance(raw.get("usage"), dict) else {}
-    detail = reported.get("prompt_tokens_details") or {}
+    detail = mapping(reported.get("prompt_tokens_details"))
     s.llm_call_id = t.llm(
         first_seq=s.seq,
         agent="user_simulator" if s.role == "user" else t.agent,
@@ -277,9 +277,9 @@ def _outcome(t: Trace, run: Mapping[str, Any]) -> None:
     reward = graded.get("reward")
     if isinstance(reward, (int, float)):
         t.score, t.score_name, t.success = float(reward), "reward", reward >= 1 - 1e-6
-    for name, value in (graded.get("reward_breakdown") or {}).items():
+    for name, value in mapping(graded.get("reward_breakdown")).items():
         t.annotate("score", str(name), value=value, passed=bool(value), basis="ground_truth")
-    match = (graded.get("db_check") or {}).get("db_match")
+    match = mapping(graded.get("db_check")).get("db_match")
     if match is not None:
         t.annotate("score", "db_match", value=float(match), passed=bool(match), basis="ground_truth")
     if graded.get("reward_basis"):
@@ -291,9 +291,9 @@ def _outcome(t: Trace, run: Mapping[str, Any]) -> None:
 
 def _reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, Any]) -> None:
     """Checked items with their verdicts; what was not checked comes from the task, with `met` unknown."""
-    checks = graded.get("action_checks") or [{"action": a} for a in criteria.get("actions") or []]
+    checks = graded.get("action_checks") or [{"action": a} for a in mappings(criteria.get("actions"))]
     for check in checks:
-        action = check.get("action") or {}
+        action = mapping(check.get("action"))
         extra = {"requestor": action.get("requestor"), "tool_type": check.get("tool_type")}
         t.expect(
             "action",
@@ -303,9 +303,9 @@ def _reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, Any])
             met=check.get("action_match"),
             extra={k: v for k, v in extra.items() if v},
         )
-    for check in graded.get("communicate_checks") or [{"info": i} for i in criteria.get("communicate_info") or []]:
+    for check in graded.get("communicate_checks") or [{"info": i} for i in sequence(criteria.get("communicate_info"))]:
         t.expect("output", value=str(check.get("info")), grp="COMMUNICATE", met=check.get("met"))
-    asserted = criteria.get("nl_assertions") or []
+    asserted = sequence(criteria.get("nl_assertions"))
     for check in graded.get("nl_assertions") or [{"nl_assertion": a} for a in asserted]:
         t.expect(
             "assertion",
@@ -314,9 +314,9 @@ def _reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, Any])
             met=check.get("met"),
             extra={"justification": check["justification"]} if check.get("justification") else None,
         )
-    states = criteria.get("env_assertions") or []
+    states = sequence(criteria.get("env_assertions"))
     for check in graded.get("env_assertions") or [{"env_assertion": a} for a in states]:
-        state = check.get("env_assertion") or {}
+        state = mapping(check.get("env_assertion"))
         t.expect(
             "assertion",
             name=state.get("func_name"),
@@ -333,7 +333,7 @@ def _texts(t: Trace, run: Mapping[str, Any], task: Mapping[str, Any], environmen
         t.extra["user_scenario"] = scenario
     if task.get("ticket"):
         t.extra["ticket"] = task["ticket"]
-    purpose = (task.get("description") or {}).get("purpose")
+    purpose = mapping(task.get("description")).get("purpose")
     if purpose:
         t.metadata["purpose"] = purpose
     policy = run.get("policy") or environment.get("policy")

@@ -18,7 +18,8 @@ from typing import Any
 
 from insights.corpus import parse
 from insights.corpus.formats import Confidence, mark, reader
-from insights.corpus.formats.openai_chat import timestamp
+from insights.corpus.formats.chat import timestamp
+from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -110,7 +111,7 @@ def _trace(source: Source, trial: dict[str, Any], *, whole: bool) -> Trace:
     t.native_end_reason, t.end_reason = mode, ENDS.get(str(mode), "unknown")
     if t.end_reason == "error":
         t.error_type = mode
-    for test, outcome in (trial.get("parser_results") or {}).items():
+    for test, outcome in mapping(trial.get("parser_results")).items():
         t.expect("test", name=test, grp="tests", met=outcome == "passed")
     if trial.get("total_input_tokens") or trial.get("total_output_tokens"):
         t.usage_basis = "reported_total"

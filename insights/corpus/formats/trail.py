@@ -20,8 +20,8 @@ from typing import Any
 import orjson
 
 from insights.corpus.formats import Confidence, reader
-from insights.corpus.formats.openai_chat import timestamp
-from insights.corpus.parse import mapping
+from insights.corpus.formats.chat import timestamp
+from insights.corpus.parse import mapping, mappings, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -101,7 +101,7 @@ def _span(t: Trace, s: dict[str, Any], depth: int, shown: list[tuple[str, str]])
         _llm(t, s, attributes, span_id, start, shown)
     elif native == "TOOL":
         _tool(t, s, attributes, span_id, start, failed)
-    for child in s.get("child_spans") or []:
+    for child in sequence(s.get("child_spans")):
         _span(t, mapping(child), depth + 1, shown)
 
 
@@ -178,7 +178,7 @@ def _tool(
 
 def _labels(t: Trace, labels: dict[str, Any]) -> None:
     at = {x.span_id: x.seq for x in t.steps if x.span_id}  # the last step of a span is its answer
-    for error in labels.get("errors") or []:
+    for error in mappings(labels.get("errors")):
         error = mapping(error)
         location = error.get("location")
         t.annotate(
@@ -192,7 +192,7 @@ def _labels(t: Trace, labels: dict[str, Any]) -> None:
             basis="human",
             extra={"evidence": error["evidence"]} if error.get("evidence") else None,
         )
-    for scores in labels.get("scores") or []:
+    for scores in sequence(labels.get("scores")):
         for name, value in mapping(scores).items():
             if isinstance(value, (int, float)):
                 said = mapping(scores).get(name.replace("_score", "_reasoning"))

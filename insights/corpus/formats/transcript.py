@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from insights.corpus import parse
 from insights.corpus.formats import Confidence, reader
-from insights.corpus.formats.openai_chat import timestamp
+from insights.corpus.formats.chat import timestamp
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
