@@ -58,7 +58,7 @@ def _causes(board: Board, findings: Sequence[Finding], causes: Sequence[Cause]) 
 
 
 def _comparison(findings: Sequence[Finding]) -> list[str]:
-    against = [f for f in findings if " against " in f.title]
+    against = [f for f in findings if f.taxonomy.get("cause") == "comparison" and " against " in f.title]
     return [f"{f.title}: {f.mechanism.rstrip('.')} [{f.id}]." for f in against[:3]]
 
 

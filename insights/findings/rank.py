@@ -38,8 +38,20 @@ def rank_score(
 
 
 ORDER = {"confirmed": 0, "descriptive": 1, "inconclusive": 2, "refuted": 3}
+ASKED_FOR = {
+    "comparison": ("comparison",),
+    "conduct": ("injection_obeyed", "denied", "interrupted", "corrected"),
+    "cost": ("waste", "budget_exhausted", "retry_loop", "repeated_read"),
+    "habit": ("habit",),
+}
 
 
-def ranked(findings: list[Finding]) -> list[Finding]:
-    """Confirmed before descriptive before the rest; by score; then by how many traces, then by id."""
-    return sorted(findings, key=lambda f: (ORDER[f.verdict], -f.rank_score, -(f.terminal or 0), -f.prevalence.k, f.id))
+def ranked(findings: list[Finding], intent: str = "failure") -> list[Finding]:
+    """Confirmed before descriptive before the rest; what the question asks for first; by score, traces, id."""
+    wanted = ASKED_FOR.get(intent, ())
+    return sorted(
+        findings,
+        key=lambda f: (
+            ORDER[f.verdict], f.taxonomy.get("cause") not in wanted, -f.rank_score, -(f.terminal or 0), -f.prevalence.k, f.id,
+        ),
+    )  # fmt: skip

@@ -98,7 +98,7 @@ def unfavourable(c: Contrast) -> Contrast:
 
 
 def outcome_verb(outcome: str) -> str:
-    return "fail" if outcome == "failure" else f"have {outcome.replace('_', ' ')}"
+    return "fail" if outcome == "failure" else f"are “{outcome.replace('_', ' ')}”"
 
 
 def small(p: float) -> str:
