@@ -10,6 +10,7 @@ from primitives.detectors.action import SHELL, THINK, WRITE
 from primitives.detectors.event import Event, line
 from primitives.detectors.registry import declare
 from primitives.detectors.run import Family, Run
+from primitives.detectors.wording import Anchored, anchored
 
 IGNORED = declare(
     "errors",
@@ -29,45 +30,63 @@ DENIED = declare("errors", "denied_permission", "low", "the person or the harnes
 OPEN = 64  # failures remembered at a time
 SHORT = 40  # characters: a shorter answer ("TERMINATE") says nothing either way
 HEAD_CHARS = 600
-_INVALID = re.compile(
-    r"(?:unknown|no such|invalid|unrecogni[sz]ed|unsupported|non-?existent) (?:tool|function)\b"
-    r"|\b(?:tool|function) ['\"`]?[\w.\-]+['\"`]? (?:is |was |does )?(?:not (?:found"
-    r"|exist|available|recogni[sz]ed|registered|supported)|unknown)"
-    r"|no tool (?:named|called)|not a valid tool|inputvalidationerror|validation errors? for"
-    r"|unexpected keyword argument|missing \d* ?required (?:positional |keyword-only )?(?:argument|parameter)"
-    r"|required (?:parameter|argument|property)[^.\n]{0,60}missing|invalid (?:tool )?arguments"
-    r"|failed to parse arguments"
-    r"|arguments? (?:is|are) not valid json|not valid json",
+_INVALID: Anchored = (
+    (
+        "tool",
+        re.compile(r"(?:unknown|no such|invalid|unrecogni[sz]ed|unsupported|non-?existent|not a valid|no) tool\b"),
+    ),
+    (
+        "tool",
+        re.compile(
+            r"tool ['\"`]?[\w.\-]+['\"`]? (?:is |was |does )?(?:not (?:found|exist|available|recogni[sz]ed)|unknown)"
+        ),
+    ),
+    (
+        "function",
+        re.compile(
+            r"(?:unknown|no such|invalid|unrecogni[sz]ed) function\b|function ['\"`]?[\w.\-]+['\"`]? (?:is )?not found"
+        ),
+    ),
+    ("validation", re.compile(r"inputvalidationerror|validation errors? for")),
+    ("keyword argument", re.compile(r"unexpected keyword argument")),
+    ("missing", re.compile(r"missing \d* ?required (?:positional |keyword-only )?(?:argument|parameter)")),
+    ("required", re.compile(r"required (?:parameter|argument|property)[^.\n]{0,60}missing")),
+    ("invalid", re.compile(r"invalid (?:tool )?arguments")),
+    ("arguments", re.compile(r"failed to parse arguments")),
+    ("valid json", re.compile(r"not valid json")),
 )
-_ORDER = re.compile(
-    r"has not been (?:read|opened|initiali[sz]ed|authenticated|started|loaded"
-    r"|created|verified|logged) ?(?:in |yet|first|before)"
-    r"|\bmust (?:first|be called (?:first|before|after))\b|\bmust (?:be )?\w+(?: \w+){0,5} (?:first"
-    r"|before (?:\w+ing|you|it|the))\b"
-    r"|\bbefore (?:you can|calling|using|running|writing|editing)\b|\b(?:please"
-    r"|you need to|you have to) (?:first|\w+ first)\b"
-    r"|\bnot (?:logged|signed) in\b|\blog ?in first\b|\bno (?:file|database|connection"
-    r"|session|page|tab)(?: is| has been)? (?:currently )?(?:open|opened|loaded"
-    r"|active)\b"
+_ORDER: Anchored = (
+    (
+        "has not been",
+        re.compile(
+            r"has not been (?:read|opened|initiali[sz]ed|authenticated"
+            r"|started|loaded|created|logged) ?(?:in |yet|first|before)"
+        ),
+    ),
+    (
+        "must ",
+        re.compile(
+            r"must (?:first\b|be called (?:first|before|after)\b"
+            r"|(?:be )?\w+(?: \w+){0,5} (?:first\b|before (?:\w+ing|you|it|the)\b))"
+        ),
+    ),
+    ("before ", re.compile(r"before (?:you can|calling|using|running|writing|editing)\b")),
+    ("first", re.compile(r"(?:please|you need to|you have to|log ?in) (?:\w+ )?first\b")),
+    ("not ", re.compile(r"not (?:logged|signed) in\b")),
+    (
+        "no ",
+        re.compile(
+            r"no (?:file|database|connection|session|page|tab)(?: is"
+            r"| has been)? (?:currently )?(?:open|opened|loaded|active)\b"
+        ),
+    ),
 )
-_ORDER_HINTS = (
-    "must",
-    "before",
-    "first",
-    "has not been",
-    "not logged",
-    "not signed",
-    "no file",
-    "no page",
-    "no session",
-    "no connection",
-)
-_DENIED = re.compile(
-    r"user doesn't want to (?:proceed|take this action)|permission (?:to use [\w ]{1,40} )?(?:has been "
-    r"|was )?denied by"
-    r"|(?:rejected|denied|declined|cancelled) by (?:the )?user|user (?:rejected|denied|declined|refused)"
-    r"|requested permissions? to .{1,200} but you haven't granted|permission to use \w+(?: \w+)* has been denied"
-    r"|approval (?:denied|rejected)"
+_DENIED: Anchored = (
+    ("user ", re.compile(r"user (?:doesn't want to (?:proceed|take this action)|rejected|denied|declined|refused)")),
+    ("by ", re.compile(r"(?:rejected|denied|declined|cancelled) by (?:the )?user")),
+    ("permission", re.compile(r"permission (?:to use [\w ]{1,60} )?(?:has been |was )?denied")),
+    ("haven't granted", re.compile(r"requested permissions? to .{1,200} but you haven't granted")),
+    ("approval", re.compile(r"approval (?:denied|rejected)")),
 )
 
 
@@ -93,7 +112,7 @@ class Errors(Family):
     def on_failure(self, e: Event) -> None:
         run, name = self.run, e.name or "?"
         low = (e.text or "")[:HEAD_CHARS].lower()
-        if e.status == "denied" or _DENIED.search(low):
+        if e.status == "denied" or anchored(low, _DENIED):
             self.emit(DENIED, e.seq, e.seq, 1, f"{name} was not allowed: {line(e.text)}")
             return
         if name not in self._open and len(self._open) < OPEN and not run.flags & THINK and " already " not in low:
@@ -104,9 +123,9 @@ class Errors(Family):
             return
         if run.flags & SHELL:
             return
-        if _INVALID.search(low):
+        if anchored(low, _INVALID):
             self.emit(INVALID, e.seq, e.seq, 1, f"{name}: {line(e.text)}")
-        elif any(hint in low for hint in _ORDER_HINTS) and _ORDER.search(low):
+        elif anchored(low, _ORDER):
             self.emit(ORDER, e.seq, e.seq, 1, f"{name}: {line(e.text)}")
 
     def on_user(self, e: Event) -> None:

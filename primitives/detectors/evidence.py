@@ -189,7 +189,7 @@ class Evidence(Family):
             self.emit(UNSEEN, seq, seq, len(unseen), f"named nowhere before: {', '.join(unseen[:8])}")
 
     def _is_known(self, token: str) -> bool:
-        """Whether a source holds it: a code or address whole, a numbered name by its number, a path by its last part."""
+        """Whether a source holds it: a code whole, a numbered name by its number, a path by its last part."""
         if any(token in source for source in reversed(self._sources)):
             return True
         part = token.rsplit("_", 1)[-1] if "_" in token and token[-1].isdigit() else token.rsplit("/", 1)[-1]

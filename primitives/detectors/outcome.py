@@ -51,13 +51,14 @@ NOT_CALLED = declare(
     "the agent says it has changed something and no call that changes anything has succeeded in the run",
 )
 
-TAIL_CHARS = 2_500
+TAIL_CHARS = 1_500
 _RED = re.compile(
-    r"\b[1-9]\d* (?:failed|failing|failures?|errors?)\b|\bFAILED\b|\bFAIL(?:URES?)?:"
-    r"|^FAIL\b|^E   |\bTraceback \(most recent|\berror: "
-    r"|AssertionError|\bTests failed\b",
+    r"\b[1-9]\d* (?:failed|failing|failures?|errors?)\b"
+    r"|\bFAILED\b|\bFAIL(?:URES?)?:|^FAIL\b|^E   |\berror: |AssertionError"
+    r"|\bTests failed\b",
     re.M,
 )
+_RED_HINTS = ("fail", "FAIL", "rror", "\nE   ")
 _PLACEHOLDER = re.compile(
     r"\bTODO\b|\bFIXME\b|\b(?:rest of|existing) (?:the )?(?:code"
     r"|file|function|class|methods?)\b[^\n]{0,20}(?:\.\.\.|here|unchanged|remains)"
@@ -105,11 +106,7 @@ class Outcome(Family):
         if not flags & RUN:
             return
         self._run_seq = e.seq
-        tail = (e.text or "")[-TAIL_CHARS:]
-        red = self.run.failed or (
-            "Traceback (most recent" in tail if not flags & TEST else _RED.search(tail) is not None
-        )
-        self._red = e if red else None
+        self._red = e if self.run.failed or _is_red((e.text or "")[-TAIL_CHARS:], flags) else None
 
     def on_answer(self, e: Event) -> None:
         answer, run = self.run.answer, self.run
@@ -146,6 +143,18 @@ class Outcome(Family):
                 break
         if red is not None and e.end_reason in (None, "completed", "unknown"):
             self.emit(RED, e.seq, red.seq, 1, f"the last run at {red.seq} failed: {line((red.text or '')[-200:])}")
+
+
+def _is_red(tail: str, flags: int) -> bool:
+    """Whether the end of a run's output says that it failed; a test run's is read more closely than a script's."""
+    if "Traceback (most recent" in tail:
+        return True
+    if flags & TEST:
+        for hint in _RED_HINTS:
+            at = tail.find(hint)
+            if at >= 0 and _RED.search(tail, max(0, at - 40)):
+                return True
+    return False
 
 
 def _placeholder(args_text: str) -> str | None:

@@ -41,25 +41,9 @@ _ORDERS = re.compile(
     re.I,
 )
 _ENDS = ("</INFORMATION>", "</system>", "\n\n\n")
-_TELLING = re.compile(r"(?=\S*[\d@._/+-])[\w@.+:/#-]{6,}")
+_TELLING = re.compile(r"[\w@.+:/#-]{6,}")
 _KEY_HINTS = (
-    "git log",
-    "git show",
-    "git blame",
-    "git reflog",
-    "git diff",
-    "solution",
-    "answer",
-    "gold",
-    "ground",
-    "expected",
-    "hidden",
-    "oracle",
-    "FAIL_TO_PASS",
-    "swe-bench",
-    "SWE-bench",
-    "swebench",
-    "github.com",
+    *("git ", "solution", "nswer", "gold", "ground", "xpected", "idden", "oracle", "TO_PASS", "bench", "github.com/"),
 )
 _KEY = re.compile(
     r"\bgit (?:log|reflog)\b[^;&|\n]{0,60}(?:--all|--grep|-S|-G|-p\b|--patch|origin"

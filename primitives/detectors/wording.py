@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+BEFORE_CHARS, AFTER_CHARS, PLACES = 40, 120, 6  # where a pattern is tried around its anchor
 ENDS_CHARS = 2_000  # read from each end of an answer
 
 _DEED = (
@@ -45,8 +46,9 @@ _DONE: Anchored = (
 _TROUBLE = tuple(
     """error|fail|unable|could not|couldn|cannot|can't|sorry|apolog|issue|problem|unfortunately|not found|invalid|
     not available|unavailable|did not|n't |not possible|insufficient|not sufficient|exceed|wrong|mistake|again|instead|
-    however|not enough|denied|not allowed|not permitted|warning|missing|reject|not supported|timed out|timeout|no longer|
-    trouble|difficult|incorrect|does not|not be |not installed|blocked|need your|i need|need to|manually|transferr|
+    however|not enough|denied|not allowed|not permitted|warning|missing|reject|not supported|timed out|timeout|
+    no longer|trouble|difficult|incorrect|does not|not be |not installed|blocked|need your|i need|need to|manually|
+    transferr|
     discrepancy|no channel|there is no|there are no|yes/no""".replace("\n    ", "").split("|")
 )
 _HEDGE: Anchored = (
@@ -92,7 +94,8 @@ _CORRECTED: Anchored = (
     (
         "i ",
         re.compile(
-            r"(?<!like )(?<!\w)i (?:already (?:said|told|gave|provided|mentioned|asked|explained|answered|confirmed)|told you|said\b"
+            r"(?<!like )(?<!\w)i (?:already (?:said|told|gave|provided"
+            r"|mentioned|asked|explained|answered|confirmed)|told you|said\b"
             r"|(?:only |just |explicitly )?asked (?:you |for |to )"
             r"|(?:didn't|did not|never) (?:ask|want|request|say|said|tell|told|authori[sz]|mean|meant|agree))"
         ),
@@ -137,12 +140,19 @@ _NEGATIVE = re.compile(
 
 
 def anchored(text: str, patterns: Anchored) -> str | None:
-    """The first match with a little of what stands around it; None where no pattern matches."""
+    """The first match with a little of what stands around it; None where no pattern matches.
+
+    A pattern is tried near the first PLACES places of its anchor only.
+    """
     for anchor, pattern in patterns:
-        if anchor in text:
-            found = pattern.search(text)
+        at = text.find(anchor)
+        places = 0
+        while at >= 0 and places < PLACES:
+            end = at + AFTER_CHARS
+            found = pattern.search(text, max(0, at - BEFORE_CHARS), end)
             if found:
                 return quote(text, found)
+            at, places = text.find(anchor, at + len(anchor)), places + 1
     return None
 
 
