@@ -59,6 +59,11 @@ def unexplained(report: Report) -> tuple[str, ...]:
     return tuple(i for cause in report.partition if unexplained_cause(cause) for i in cause.trace_ids)
 
 
+def says_more(finding: Finding) -> bool:
+    """Whether the claim is more than the title said again."""
+    return finding.claim.strip(" .") != finding.title.strip(" .")
+
+
 def classes(finding: Finding) -> list[tuple[str, str]]:
     """(vocabulary, class) of the finding's taxonomy that a reader is shown; whose doing it is stands elsewhere."""
     return [(name, finding.taxonomy[name]) for name in ("class", "mast") if finding.taxonomy.get(name)]

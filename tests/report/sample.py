@@ -130,7 +130,7 @@ def _refund(outcomes: bool) -> Finding:
         predicate=Predicate("SELECT trace_id, seq, text AS quote FROM steps WHERE is_error"),
         prevalence=Prevalence(10, 40, 0, 0.142, 0.402, "Wilson"),
         contrast=Contrast(
-            "success" if outcomes else "user_corrections",
+            "success" if outcomes else "corrected_by_the_user",
             Count(3, 9),
             Count(17, 27),
             -0.31,
