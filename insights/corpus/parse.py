@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -74,6 +75,27 @@ def loads(data: bytes) -> tuple[Any, str | None]:
     if b"\\u0000" in data:
         return clean(value), "text_sanitised"
     return value, None
+
+
+def repeated_keys(data: bytes, value: Any) -> list[str]:
+    """Keys that an object of the document `data` holds more than once. Read again only where the keys do not add up."""
+    try:
+        kept = orjson.dumps(value).count(b'":')
+    except (TypeError, orjson.JSONEncodeError):
+        return []
+    if data.count(b'":') + data.count(b'" :') <= kept:
+        return []
+    found: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found.extend(key for key, n in Counter(key for key, _ in items).items() if n > 1)
+        return dict(items)
+
+    try:
+        json.loads(decode(data)[0], object_pairs_hook=pairs, strict=False)
+    except (ValueError, RecursionError):
+        return []
+    return found
 
 
 def _loads_slowly(data: bytes) -> tuple[Any, str | None]:

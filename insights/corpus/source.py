@@ -103,6 +103,7 @@ class Source:
             return None
         if repair:
             self.issue(repair, "characters that cannot be stored were replaced")
+        self._check_keys(data, value)
         self.n_records += 1
         return value
 
@@ -155,6 +156,12 @@ class Source:
     def _whole(self) -> Any:
         return self.document()
 
+    def _check_keys(self, data: bytes, value: Any) -> None:
+        """Tell of keys that stand twice in an object: the last value counts, the others are lost."""
+        repeated = parse.repeated_keys(data, value)
+        if repeated:
+            self.issue("duplicate_keys", f"keys told twice in one object, the last counts: {', '.join(repeated[:10])}")
+
     def _lines(self) -> Iterator[Record]:
         bad: tuple[int, bytes, str] | None = None
         with self.path.open("rb") as file:
@@ -203,6 +210,7 @@ class Source:
             return
         if repair:
             self.issue(repair, "characters that cannot be stored were replaced", severity="info")
+        self._check_keys(data, value)
         items = value.get(key) if key and isinstance(value, dict) else value
         base = f"/{key}" if key else ""
         if isinstance(items, list):

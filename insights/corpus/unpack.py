@@ -1,4 +1,4 @@
-"""Compressed files and archives to plain files in a spool folder: bounded, never outside it, nothing executed.
+"""Compressed files, archives and UTF-16 to plain files in a spool folder: bounded, never outside it, nothing executed.
 
 A name inside an archive that is absolute, holds `..` or is a link is refused, not repaired. How far a file may grow is
 limited by ratio and in all, so a small file that unpacks to a disk full of zeros is refused when the limit is passed.
@@ -8,6 +8,7 @@ Archives that a reader takes as they are (Inspect's .eval) are left alone.
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import lzma
 import os
@@ -31,12 +32,15 @@ STARTS = {
     b"\xfd7zXZ\x00": "xz",
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
 }
 ENDINGS = {
     "gzip": (".gz", ".tgz"),
     "zstd": (".zst", ".zstd", ".tzst"),
     "bzip2": (".bz2", ".tbz2"),
     "xz": (".xz", ".txz"),
+    "utf-16": (),
 }
 CHUNK = 1 << 20  # unit: bytes
 GRACE = 64 << 20  # unit: bytes; the ratio is asked for only above this
@@ -127,7 +131,7 @@ class Unpacker:
         """One compressed file; of one that is cut off, what could be unpacked."""
         with _open(kind, path) as stream, target.open("wb") as file:
             try:
-                self._copy(stream, file, path.stat().st_size, by_pieces=True)
+                self._copy(stream, file, path.stat().st_size, by_pieces=kind in ("gzip", "bzip2", "xz"))
             except (EOFError, zlib.error) as error:
                 if not file.tell():
                     raise
@@ -197,7 +201,7 @@ class Unpacker:
 
     def _copy(self, stream: Any, file: BinaryIO, packed: int | None, *, by_pieces: bool = False) -> None:
         """`by_pieces`: take what is there before an error, not only whole chunks."""
-        read = stream.read1 if by_pieces and hasattr(stream, "read1") else stream.read
+        read = stream.read1 if by_pieces else stream.read
         if self._allowed is None:
             free = int(shutil.disk_usage(self.spool).free * self.limits.free)
             self._allowed = min(self.limits.total, free)
@@ -237,6 +241,8 @@ def _open(kind: str, path: Path) -> Any:
         import zstandard
 
         return zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
+    if kind == "utf-16":
+        return codecs.EncodedFile(path.open("rb"), "utf-8", "utf-16", errors="replace")
     if kind == "bzip2":
         return bz2.open(path, "rb")
     return lzma.open(path, "rb") if kind == "xz" else gzip.open(path, "rb")

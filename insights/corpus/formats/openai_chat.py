@@ -52,11 +52,12 @@ def _detect(head: Head) -> Confidence | None:
         return "likely"
     if isinstance(mapping(first.get("response")).get("choices"), list) or _is_batch(first):
         return "likely"
-    for holder in (first, *(mapping(first.get(k)) for k in HOLDERS)):
-        messages: Any = holder.get("messages")
-        if _are_messages(messages, cut=head.size > len(head.head)):
-            used = any(m.get("tool_calls") or m.get("role") == "tool" for m in messages if isinstance(m, dict))
-            return "likely" if used else "guess"
+    for record in [r for r in head.records[:20] if isinstance(r, dict)]:
+        for holder in (record, *(mapping(record.get(k)) for k in HOLDERS)):
+            messages: Any = holder.get("messages")
+            if _are_messages(messages, cut=head.size > len(head.head)):
+                used = any(m.get("tool_calls") or m.get("role") == "tool" for m in messages if isinstance(m, dict))
+                return "likely" if used else "guess"
     records = [r for r in head.records if not isinstance(r, list) and not _is_bookkeeping(r)]
     if len(records) > 1 and all(is_message(r) for r in records[:-1]):
         return "guess"
