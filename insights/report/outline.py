@@ -25,6 +25,12 @@ def ranked_by(report: Report) -> str:
     return "the failures that would plausibly go away" if words.labelled(report) else "severity and how common they are"
 
 
+def difference_told(report: Report) -> str:
+    """What the column of differences is of: failing, where every contrast is on success."""
+    outcomes = {f.contrast.outcome for f in report.findings if f.contrast}
+    return "failing more where it happens" if outcomes == {"success"} else "difference"
+
+
 def numbered(report: Report) -> list[tuple[int, Finding]]:
     """The findings in the report's order with the number they are read by."""
     return list(enumerate(report.findings, 1))
