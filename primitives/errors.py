@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from primitives.cohort import resolve
 from primitives.registry import verb
-from primitives.templates import merge, template_sql
+from primitives.templates import merge, salient_sql, template_sql
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +26,8 @@ def errors(corpus: Corpus, population: Any = None, *, tool: str | None = None) -
     tool: one tool's errors; all when None.
 
     Columns: template, n_calls, n_traces, tools, recovered (share of these errors after which the same tool succeeds in the
-        same trace, 0 to 1), passed, judged (of n_traces, those with a verdict), trace_id, seq, quote (first example;
-        quote is verbatim and can be cited).
+        same trace, 0 to 1), passed, judged (of n_traces, those with a verdict), trace_id, seq, quote (first example, from
+        the part that the signature is made of; verbatim, can be cited).
     At most 50 rows, most traces first; `attrs["left_out"]` counts the rest. Steps of kind 'error' that no tool answered
     count with tool 'none'. Method: masking, then templates that agree in 70 % of their words are joined as Drain does
     (He et al. 2017), most frequent first.
@@ -60,7 +60,7 @@ failed AS (
   UNION ALL SELECT trace_id, seq, 'none', left(text, {READ_CHARS}), NULL FROM steps
   WHERE kind = 'error' AND $tool IS NULL)
 SELECT trace_id, seq, tool, recovered, success, {template_sql("text")} AS masked,
-    left(text, {QUOTE_CHARS}) AS quote FROM failed JOIN eligible USING (trace_id)"""
+    left({salient_sql("text")}, {QUOTE_CHARS}) AS quote FROM failed JOIN eligible USING (trace_id)"""
 
 
 _GROUPED = """

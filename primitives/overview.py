@@ -56,7 +56,8 @@ def _size(corpus: Corpus) -> str:
         corpus,
         """SELECT count(*), coalesce(sum(n_steps), 0)::BIGINT, coalesce(sum(n_tool_calls), 0)::BIGINT,
             coalesce(sum(n_tool_errors), 0)::BIGINT, coalesce(sum(n_llm_calls), 0)::BIGINT,
-            (SELECT count(*) FROM sources), (SELECT string_agg(DISTINCT format, ', ' ORDER BY format) FROM sources),
+            count(DISTINCT source_id), (SELECT string_agg(DISTINCT format, ', ' ORDER BY format) FROM sources
+                WHERE source_id IN (SELECT source_id FROM traces)),
             count(parent_trace_id), min(started_at)::DATE, max(started_at)::DATE FROM traces""",
     )
     lines = [
@@ -133,7 +134,8 @@ def _slices(corpus: Corpus) -> str:
         corpus,
         f"""
         WITH counted AS (SELECT s.name, s.value, count(*) AS n, count(*) FILTER (t.success) AS passed,
-            count(t.success) AS judged FROM slices s JOIN traces t USING (trace_id) GROUP BY 1, 2),
+            count(t.success) AS judged FROM slices s JOIN traces t USING (trace_id)
+            WHERE s.name NOT IN ('agent', 'model', 'end_reason', 'native_end_reason') GROUP BY 1, 2),
         ranked AS (SELECT *, row_number() OVER (PARTITION BY name ORDER BY n DESC, value) AS place,
             count(*) OVER (PARTITION BY name) AS n_values FROM counted)
         SELECT name, any_value(n_values), string_agg(left(value, 40) || ' ' || n ||

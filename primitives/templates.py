@@ -6,6 +6,7 @@ by word, and words that differ become `<*>`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 ALIKE = 0.7  # share of equal words from which two templates are one
@@ -25,16 +26,24 @@ MASKS = (
     (r"[-+]?\d(?:[\d.,:]*\d)?", "<n>"),
     (r"\s+", " "),
 )
-EXCEPTION_LINE = r"(?s).*(?:^|\n)\s*((?:[\w.]*(?:Error|Exception|Interrupt|Exit)|fatal|FAILED)\b[^\n]*)"
+EXCEPTION_LINE = (  # the last line that begins with the name of an exception, a list mark and a rule's number before it
+    r"(?s).*(?:^|\n)[^A-Za-z\n]{0,12}(?:[A-Z]\d+ )?((?:[\w.]*[a-z](?:Error|Exception|Interrupt|Exit)|fatal|FAILED)\b[^\n]*)"
+)
+
+REPEATED = re.compile(r"<\*>(?: <\*>)+")
 
 
 def template_sql(text: str) -> str:
     """SQL expression: the masked signature of a text expression, the last line that names an exception or else its start."""
-    line = f"coalesce(nullif(regexp_extract({text}, {_quoted(EXCEPTION_LINE)}, 1), ''), {text})"
-    masked = f"left({line}, 600)"
+    masked = f"left({salient_sql(text)}, 600)"
     for pattern, replacement in MASKS:
         masked = f"regexp_replace({masked}, {_quoted(pattern)}, {_quoted(replacement)}, 'g')"
     return f"left(trim({masked}), {TEMPLATE_CHARS})"
+
+
+def salient_sql(text: str) -> str:
+    """SQL expression: the part of a text that its signature is made of, verbatim."""
+    return f"coalesce(nullif(regexp_extract({text}, {_quoted(EXCEPTION_LINE)}, 1), ''), {text})"
 
 
 def merge(masked: Sequence[str], counts: Sequence[int]) -> list[str]:
@@ -51,7 +60,7 @@ def merge(masked: Sequence[str], counts: Sequence[int]) -> list[str]:
         else:
             match[:] = [a if a == b else "<*>" for a, b in zip(match, words, strict=True)]
         chosen[text] = match
-    return [" ".join(chosen[text]) for text in masked]
+    return [REPEATED.sub("<*>", " ".join(chosen[text])) for text in masked]
 
 
 def _alike(template: list[str], words: list[str]) -> bool:
