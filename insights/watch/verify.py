@@ -120,6 +120,6 @@ def _status(then: Prevalence, now: Prevalence, d: Difference | None, *, own: boo
 def _contrast(f: Finding, corpus: Corpus, ids: tuple[str, ...]) -> Contrast | None:
     from primitives.cohort import resolve
 
-    if f.contrast is None or not ids:
+    if f.contrast is None or f.contrast.outcome != "success" or not ids:
         return None
     return contrast(corpus, resolve(corpus, list(ids)), f.population)
