@@ -204,3 +204,14 @@ def test_a_notebook_has_the_names_of_a_kernel(tmp_path: Any) -> None:
     assert "At most 50 rows" in names["manual"]("errors")
     with pytest.raises(KeyError, match="overview"):
         names["manual"]("nonesuch")
+
+
+def test_every_detector_has_a_class_and_a_fix() -> None:
+    from primitives.detectors import DETECTORS
+    from primitives.settings import shipped
+
+    known = shipped("taxonomy")
+    assert not set(DETECTORS) - set(known["causes"])
+    for cause in known["causes"].values():
+        assert cause["class"] in known["classes"] and cause["fix"]
+        assert cause["actor"] in ("agent", "simulated_user", "environment", "grader")
