@@ -112,10 +112,10 @@ def _result(source: Source, run: dict[str, Any]) -> Trace:
     if isinstance(run.get("resolved"), bool):
         t.success, t.score_name, t.score = run["resolved"], "resolved", float(run["resolved"])
     for key in ("edit_outcome", "lint_outcome", "test_outcome"):
-        value = run.get(key)
+        value = run[key] if isinstance(run.get(key), bool) else None
         t.annotate("score", key, passed=value, value=None if value is None else float(value), basis="ground_truth")
-    edited, added = set(sequence(run.get("edited_files"))), set(sequence(run.get("added_files")))
-    for path in sequence(run.get("gold_files")):
+    edited, added = ({str(f) for f in sequence(run.get(key))} for key in ("edited_files", "added_files"))
+    for path in map(str, sequence(run.get("gold_files"))):
         t.expect(
             "assertion", name="edits", value=path, grp="gold_files", met=path in edited, extra={"added": path in added}
         )

@@ -91,7 +91,7 @@ def _trace(run: dict[str, Any], native: str) -> Trace:
 def _step(t: Trace, item: Mapping[str, Any], where: str) -> None:
     source, copied = item.get("source"), bool(item.get("is_copied_context"))
     text, parts, _ = flatten(item.get("message"))
-    results = mapping(item.get("observation")).get("results") or []
+    results = sequence(mapping(item.get("observation")).get("results"))
     refers = any(isinstance(r, dict) and r.get("subagent_trajectory_ref") for r in results)
     seq = t.step(
         "assistant" if source == "agent" else source,

@@ -15,6 +15,7 @@ from typing import Any
 
 from insights.corpus.formats import Confidence, reader
 from insights.corpus.formats.chat import flatten, timestamp
+from insights.corpus.parse import mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -81,7 +82,7 @@ def _message(t: Trace, m: Mapping[str, Any], where: str) -> None:
     place: dict[str, Any] = {"ts": timestamp(m.get("created_at")), "native_id": m.get("id"), "src_pointer": where}
     content = m.get("content")
     if kind == "ToolCallExecutionEvent" and isinstance(content, list):
-        for r in content:
+        for r in mappings(content):
             failed = r.get("is_error")
             t.result(
                 r.get("content"),
@@ -106,7 +107,7 @@ def _message(t: Trace, m: Mapping[str, Any], where: str) -> None:
         extra={"type": kind},
         **place,
     )
-    for call in calls:
+    for call in mappings(calls):
         t.call(seq, call.get("name"), call.get("arguments"), id=call.get("id"))
     usage = m.get("models_usage")
     if isinstance(usage, Mapping):

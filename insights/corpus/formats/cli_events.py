@@ -23,7 +23,7 @@ import orjson
 
 from insights.corpus.formats import Confidence, reader
 from insights.corpus.formats.chat import flatten, timestamp
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, mappings, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace, as_text
@@ -37,7 +37,7 @@ def _lines(head: Head) -> list[dict[str, Any]]:
 
 
 def _detect_kimi(head: Head) -> Confidence | None:
-    hits = sum(v.get("type") in KIMI for v in _lines(head))
+    hits = sum(isinstance(v.get("type"), str) and v["type"] in KIMI for v in _lines(head))
     return "certain" if hits >= 2 or (hits and "protocol_version" in head.first) else None
 
 
@@ -58,7 +58,7 @@ def _detect_antigravity(head: Head) -> Confidence | None:
 
 def _detect_droid(head: Head) -> Confidence | None:
     lines = _lines(head)
-    kinds = {v.get("type") for v in lines if "session_id" in v}
+    kinds = {word(v.get("type")) for v in lines if "session_id" in v}
     return "certain" if kinds & {"tool_call", "completion"} and kinds & {"message", "system"} else None
 
 
@@ -163,7 +163,7 @@ def _kimi_event(t: Trace, event: dict[str, Any], where: dict[str, Any]) -> bool:
         if kind == "tool.call":
             t.call(last.seq, event.get("name"), event.get("args"), id=event.get("toolCallId"), started_at=where["ts"])
         elif part.get("type") == "think":
-            last.reasoning = "\n\n".join(filter(None, (last.reasoning, part.get("think"))))
+            last.reasoning = "\n\n".join(filter(None, (last.reasoning, as_text(part.get("think")))))
         else:
             last.text = "\n\n".join(filter(None, (last.text, as_text(part.get("text")))))
     elif kind == "tool.result":
@@ -236,8 +236,7 @@ def _grok(t: Trace, value: dict[str, Any], where: dict[str, Any]) -> bool:
         else:
             seq = t.step("assistant", text or None, origin="model", **where)
         t.steps[seq].llm_call_id = t.llm(first_seq=seq, model=value.get("model_id"), provider="xai", status="ok")
-        for call in value.get("tool_calls") or []:
-            held = mapping(call)
+        for held in mappings(value.get("tool_calls")):
             t.call(seq, held.get("name"), held.get("arguments"), id=held.get("id"))
     elif kind == "tool_result":
         t.result(text, id=value.get("tool_call_id"), status="error" if value.get("is_error") else None, **where)
@@ -264,8 +263,7 @@ def _antigravity(t: Trace, value: dict[str, Any], where: dict[str, Any]) -> bool
         t.step("user", text, origin="human", **where)
     elif kind == "PLANNER_RESPONSE":
         seq = t.step("assistant", text, origin="model", reasoning=value.get("thinking"), **where)
-        for call in value.get("tool_calls") or []:
-            held = mapping(call)
+        for held in mappings(value.get("tool_calls")):
             args = {k: _decoded(v) for k, v in mapping(held.get("args")).items()}
             t.call(seq, held.get("name"), args, started_at=where["ts"])
     elif kind == "CHECKPOINT":

@@ -21,7 +21,7 @@ from insights.corpus.formats.chat import apply_metadata, flatten, timestamp
 from insights.corpus.parse import mapping, mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
-from insights.corpus.trace import Trace
+from insights.corpus.trace import Trace, as_name, as_text
 
 TYPES = {
     "human": "user",
@@ -42,13 +42,15 @@ def plain(value: Any) -> dict[str, Any] | None:
         return None
     if value.get("lc") == 1:
         kwargs = value.get("kwargs")
-        name = str((value.get("id") or [""])[-1])
+        name = str(value["id"][-1]) if isinstance(value.get("id"), list) and value["id"] else ""
         if not isinstance(kwargs, dict) or "content" not in kwargs:
             return None
         return {"type": name.removesuffix("Chunk").removesuffix("Message").lower(), **kwargs}
-    if isinstance(value.get("data"), dict) and value.get("type") in TYPES and "content" in value["data"]:
+    if not isinstance(value.get("type"), str) or value["type"] not in TYPES:
+        return None
+    if isinstance(value.get("data"), dict) and "content" in value["data"]:
         return {**value["data"], "type": value["type"]}
-    return value if value.get("type") in TYPES and "content" in value and "role" not in value else None
+    return value if "content" in value and "role" not in value else None
 
 
 def _messages(value: Any) -> list[Any] | None:
@@ -99,7 +101,7 @@ def read(source: Source) -> Iterator[Trace]:
 
 def _trace(source: Source, state: dict[str, Any], messages: list[Any], index: int, pointer: str) -> Trace:
     checkpoint = state.get("checkpoint") or mapping(state.get("config")).get("configurable") or {}
-    thread = checkpoint.get("thread_id") if isinstance(checkpoint, dict) else None
+    thread = as_name(checkpoint.get("thread_id")) if isinstance(checkpoint, dict) else None
     own = thread or state.get("run_id") or state.get("id")
     native = str(own) if isinstance(own, str) else source.label if not index else f"{source.label}#{index}"
     t = Trace("langchain", native, framework="langchain", session_id=thread)
@@ -109,7 +111,7 @@ def _trace(source: Source, state: dict[str, Any], messages: list[Any], index: in
         t.framework = "langgraph"
         t.ended_at = timestamp(state.get("created_at"))
         if state.get("next"):
-            t.end_reason, t.native_end_reason = "still_running", "next: " + ", ".join(map(str, state["next"]))
+            t.end_reason, t.native_end_reason = "still_running", f"next: {as_text(state['next'])}"
         elif state.get("next") is not None:
             t.end_reason, t.native_end_reason = "completed", "no next node"
     else:

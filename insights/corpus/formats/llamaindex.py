@@ -69,7 +69,9 @@ def _add(t: Trace, messages: list[Any], pointer: str) -> None:
 def _message(t: Trace, m: Mapping[str, Any], where: str) -> None:
     blocks = mappings(m.get("blocks"))
     extra = mapping(m.get("additional_kwargs"))
-    text = "\n".join(b["text"] for b in blocks if b.get("block_type") == "text" and b.get("text")) or m.get("content")
+    text = "\n".join(str(b["text"]) for b in blocks if b.get("block_type") == "text" and b.get("text")) or m.get(
+        "content"
+    )
     role = str(m.get("role") or "user")
     role = "assistant" if role in ("model", "chatbot") else role
     if role in ("tool", "function"):

@@ -136,8 +136,8 @@ def _response(t: Trace, m: Mapping[str, Any], where: str) -> None:
 
 def _model_call(t: Trace, s: Step, response: Mapping[str, Any], cost: Any) -> None:
     usage = mapping(response.get("usage"))
-    detail = usage.get("prompt_tokens_details") or mapping(usage.get("input_tokens_details"))
-    thought = usage.get("completion_tokens_details") or mapping(usage.get("output_tokens_details"))
+    detail = mapping(usage.get("prompt_tokens_details")) or mapping(usage.get("input_tokens_details"))
+    thought = mapping(usage.get("completion_tokens_details")) or mapping(usage.get("output_tokens_details"))
     choices = response.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     s.llm_call_id = t.llm(

@@ -113,8 +113,7 @@ def _agent(
 def _written(response: Mapping[str, Any], id: str | None) -> Any:
     """The arguments as the model wrote them, where the response is kept."""
     for choice in mappings(response.get("choices")):
-        message = choice.get("message") if isinstance(choice, Mapping) else None
-        for call in (message or {}).get("tool_calls") or []:
+        for call in mappings(mapping(choice.get("message")).get("tool_calls")):
             if call.get("id") == id:
                 return mapping(call.get("function")).get("arguments")
     return None

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from insights.corpus.formats.chat import flatten, timestamp
-from insights.corpus.parse import mapping, mappings, sequence
-from insights.corpus.trace import Trace
+from insights.corpus.parse import mapping, mappings, number, sequence
+from insights.corpus.trace import Trace, as_name
 
 ROOT = "__root__"
 STATE_KINDS = ("ConversationStateUpdateEvent", "TokenEvent", "CondensationRequest", "LLMCompletionLogEvent")
@@ -48,9 +48,9 @@ def add_events(t: Trace, events: list[Any], pointer: str = "", leaf: str | None 
         start = len(t.steps)
         _event(t, e, where)
         for s in t.steps[start:]:
-            s.native_id, s.ts = e.get("id"), timestamp(e.get("timestamp"))
-            s.parent_seq = seqs.get(e.get("parent_id") or "")
-            seqs[str(e.get("id"))] = s.seq
+            s.native_id, s.ts = as_name(e.get("id")), timestamp(e.get("timestamp"))
+            s.parent_seq = seqs.get(as_name(e.get("parent_id")) or "")
+            seqs[s.native_id or ""] = s.seq
     _mark_path(t, leaf, seqs)
 
 
@@ -97,13 +97,13 @@ def _message(t: Trace, e: Mapping[str, Any], where: str) -> None:
     role = m.get("role") or ("user" if e.get("source") == "user" else "assistant")
     text, parts, _ = flatten(m.get("content"))
     origin = "human" if e.get("source") == "user" else "model" if role == "assistant" else "harness"
-    t.step(role, text, origin=origin, parts=parts, src_pointer=where, llm_call_id=e.get("llm_response_id"))
+    t.step(role, text, origin=origin, parts=parts, src_pointer=where, llm_call_id=as_name(e.get("llm_response_id")))
     t.steps[-1].reasoning = _thinking({**e, **m})
 
 
 def _thinking(e: Mapping[str, Any]) -> str | None:
     blocks = [b.get("thinking") for b in mappings(e.get("thinking_blocks"))]
-    return e.get("reasoning_content") or "\n".join(b for b in blocks if b) or None
+    return e.get("reasoning_content") or "\n".join(str(b) for b in blocks if b) or None
 
 
 def _action(t: Trace, e: Mapping[str, Any], where: str) -> None:
@@ -113,7 +113,7 @@ def _action(t: Trace, e: Mapping[str, Any], where: str) -> None:
         flatten(e.get("thought"))[0] or None,
         origin="model",
         reasoning=_thinking(e),
-        llm_call_id=e.get("llm_response_id"),
+        llm_call_id=as_name(e.get("llm_response_id")),
         src_pointer=where,
     )
     written = call.get("arguments")
@@ -170,12 +170,12 @@ def add_state(t: Trace, state: Mapping[str, Any]) -> None:
             first.setdefault(s.llm_call_id, s.seq)
     used: set[str] = set()
     cost = 0.0
-    for name, metrics in (mapping(state.get("stats")).get("usage_to_metrics") or {}).items():
-        cost += metrics.get("accumulated_cost") or 0.0
-        spent = sequence(metrics.get("costs"))
-        usages = sequence(metrics.get("token_usages"))
+    for name, metrics in mapping(mapping(state.get("stats")).get("usage_to_metrics")).items():
+        metrics = mapping(metrics)
+        cost += number(metrics.get("accumulated_cost")) or 0.0
+        spent, usages = mappings(metrics.get("costs")), mappings(metrics.get("token_usages"))
         for i, usage in enumerate(usages):
-            id = usage.get("response_id") or ""
+            id = as_name(usage.get("response_id")) or ""
             t.llm(
                 id if id and id not in used else None,
                 first_seq=first.get(id),

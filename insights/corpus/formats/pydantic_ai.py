@@ -15,7 +15,7 @@ from typing import Any
 
 from insights.corpus.formats import Confidence, reader
 from insights.corpus.formats.chat import flatten, timestamp
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace
@@ -57,7 +57,7 @@ def _trace(native: str, messages: list[Any]) -> Trace:
         if not _is_message(m):
             t.issue("not_a_message", f"/{i} is no Pydantic AI message")
         elif m["kind"] == "request":
-            for j, part in enumerate(m["parts"]):
+            for j, part in enumerate(mappings(m["parts"])):
                 _request_part(t, part, f"/{i}/parts/{j}")
         else:
             _response(t, m, f"/{i}")
@@ -96,8 +96,9 @@ def _request_part(t: Trace, part: Mapping[str, Any], where: str) -> None:
 
 
 def _response(t: Trace, m: Mapping[str, Any], where: str) -> None:
-    texts = [p.get("content") for p in m["parts"] if p.get("part_kind") == "text" and p.get("content")]
-    thoughts = [p.get("content") for p in m["parts"] if p.get("part_kind") == "thinking" and p.get("content")]
+    parts = mappings(m["parts"])
+    texts = [str(p.get("content")) for p in parts if p.get("part_kind") == "text" and p.get("content")]
+    thoughts = [str(p.get("content")) for p in parts if p.get("part_kind") == "thinking" and p.get("content")]
     seq = t.step(
         "assistant",
         "\n".join(texts) or None,
@@ -118,9 +119,9 @@ def _response(t: Trace, m: Mapping[str, Any], where: str) -> None:
         cache_write_tokens=usage.get("cache_write_tokens"),
         finish_reason=m.get("finish_reason"),
     )
-    for p in m["parts"]:
+    for p in parts:
         if p.get("part_kind") in ("tool-call", "builtin-tool-call"):
-            own = "provider" if p["part_kind"].startswith("builtin") else "assistant"
+            own = "provider" if str(p["part_kind"]).startswith("builtin") else "assistant"
             t.call(seq, p.get("tool_name"), p.get("args"), id=p.get("tool_call_id"), requestor=own)
         elif p.get("part_kind") == "builtin-tool-return":
             t.result(p.get("content"), id=p.get("tool_call_id"), name=p.get("tool_name"), status="ok")

@@ -72,7 +72,7 @@ class Items:
 
     def item(self, value: dict[str, Any]) -> bool:
         """Place one item; False where its type is not known."""
-        kind = value.get("type") or ("message" if "role" in value else "")
+        kind = str(value.get("type") or ("message" if "role" in value else ""))
         if kind == "message" or kind == "agent_message":
             self._message(value, kind)
         elif kind == "reasoning":

@@ -92,7 +92,7 @@ def _action(t: Trace, m: Mapping[str, Any], where: str) -> None:
         )
     calls = mappings(m.get("tool_calls"))
     for call in calls:
-        function = call.get("function") or call
+        function = mapping(call.get("function")) or call
         args = function.get("arguments")
         code = isinstance(args, str) and function.get("name") == "python_interpreter"
         t.call(seq, function.get("name"), {"code": args} if code else args, id=call.get("id"))

@@ -123,7 +123,7 @@ def _tests(t: Trace, report: Mapping[str, Any]) -> None:
         t.success, t.score_name, t.score = report["resolved"], "resolved", float(report["resolved"])
     for group, found in mapping(report.get("tests_status")).items():
         for met, key in ((True, "success"), (False, "failure")):
-            for test in sequence(found.get(key)):
+            for test in sequence(mapping(found).get(key)):
                 t.expect("test", name=str(test), grp=str(group), met=met)
     for key in ("patch_exists", "patch_successfully_applied"):
         if isinstance(report.get(key), bool):

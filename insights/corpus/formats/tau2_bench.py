@@ -28,7 +28,7 @@ from insights.corpus.formats.chat import add_messages, timestamp
 from insights.corpus.parse import mapping, mappings, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import STREAM_ABOVE, Record, Source
-from insights.corpus.trace import Step, Trace
+from insights.corpus.trace import Step, Trace, as_name
 
 END_REASONS = {
     "user_stop": "completed",
@@ -146,7 +146,7 @@ def _trace(
     _messages(t, run, record)
     _usage(t, run, user.get("llm"))
     _outcome(t, run)
-    _reference(t, mapping(run.get("reward_info")), (task or {}).get("evaluation_criteria") or {})
+    _reference(t, mapping(run.get("reward_info")), mapping(mapping(task).get("evaluation_criteria")))
     _texts(t, run, task or {}, environment)
     return t
 
@@ -267,7 +267,7 @@ def _outcome(t: Trace, run: Mapping[str, Any]) -> None:
         run.get("duration"),
         "naive_as_utc" if t.started_at or any(s.ts for s in t.steps) else None,
     )
-    reason = run.get("termination_reason")
+    reason = as_name(run.get("termination_reason"))
     t.native_end_reason, t.end_reason = reason, END_REASONS.get(reason or "", "unknown")
     graded = run.get("reward_info")
     if t.end_reason == "error":
@@ -283,7 +283,7 @@ def _outcome(t: Trace, run: Mapping[str, Any]) -> None:
     if match is not None:
         t.annotate("score", "db_match", value=float(match), passed=bool(match), basis="ground_truth")
     if graded.get("reward_basis"):
-        t.metadata["reward_basis"] = "+".join(map(str, graded["reward_basis"]))
+        t.metadata["reward_basis"] = "+".join(map(str, sequence(graded["reward_basis"])))
     for key in ("review", "hallucination_check", "user_only_review"):
         if run.get(key):
             t.extra[key] = run[key]
@@ -291,7 +291,7 @@ def _outcome(t: Trace, run: Mapping[str, Any]) -> None:
 
 def _reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, Any]) -> None:
     """Checked items with their verdicts; what was not checked comes from the task, with `met` unknown."""
-    checks = graded.get("action_checks") or [{"action": a} for a in mappings(criteria.get("actions"))]
+    checks = mappings(graded.get("action_checks")) or [{"action": a} for a in mappings(criteria.get("actions"))]
     for check in checks:
         action = mapping(check.get("action"))
         extra = {"requestor": action.get("requestor"), "tool_type": check.get("tool_type")}
@@ -303,10 +303,12 @@ def _reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, Any])
             met=check.get("action_match"),
             extra={k: v for k, v in extra.items() if v},
         )
-    for check in graded.get("communicate_checks") or [{"info": i} for i in sequence(criteria.get("communicate_info"))]:
+    for check in mappings(graded.get("communicate_checks")) or [
+        {"info": i} for i in sequence(criteria.get("communicate_info"))
+    ]:
         t.expect("output", value=str(check.get("info")), grp="COMMUNICATE", met=check.get("met"))
     asserted = sequence(criteria.get("nl_assertions"))
-    for check in graded.get("nl_assertions") or [{"nl_assertion": a} for a in asserted]:
+    for check in mappings(graded.get("nl_assertions")) or [{"nl_assertion": a} for a in asserted]:
         t.expect(
             "assertion",
             value=str(check.get("nl_assertion")),
@@ -315,7 +317,7 @@ def _reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, Any])
             extra={"justification": check["justification"]} if check.get("justification") else None,
         )
     states = sequence(criteria.get("env_assertions"))
-    for check in graded.get("env_assertions") or [{"env_assertion": a} for a in states]:
+    for check in mappings(graded.get("env_assertions")) or [{"env_assertion": a} for a in states]:
         state = mapping(check.get("env_assertion"))
         t.expect(
             "assertion",

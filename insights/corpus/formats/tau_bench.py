@@ -4,7 +4,8 @@
      "kwargs": {…}}], "instruction": "…", "outputs": []}, "reward_info": {…}}, "traj": [OpenAI messages], "trial": 1}
 
 No times, usage or model (the file's name often holds it). Tool errors are text only ("Error: …"). `info.task` is the
-reference: its actions and outputs go to `expected`. The "user" is a language model; "###STOP###" ends its side.
+reference: its actions and outputs go to `expected`, outputs with the grader's verdict where it checked them. The "user" is
+a language model; "###STOP###" ends its side.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from insights.corpus.formats import agentrx, reader
 from insights.corpus.formats.openai_chat import add_messages
+from insights.corpus.parse import mapping, mappings, number, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace
@@ -43,25 +45,28 @@ def _trace(source: Source, run: dict[str, Any], record: Record) -> Trace:
     t = Trace(
         "tau_bench", native, dataset=source.stem, task_id=str(run.get("task_id")), trial=trial, framework="tau-bench"
     )
-    for m in add_messages(t, run.get("traj") or [], pointer=f"{record.pointer or ''}/traj"):
+    for m in add_messages(t, sequence(run.get("traj")), pointer=f"{record.pointer or ''}/traj"):
         if m.role == "user":
             m.origin = "simulated_user"
     reward = run.get("reward")
     if isinstance(reward, (int, float)):
         t.score, t.score_name, t.success = float(reward), "reward", reward >= 1 - 1e-6
-    info = run.get("info") or {}
-    task = info.get("task") or {}
-    for action in task.get("actions") or []:
+    info = mapping(run.get("info"))
+    task, graded = mapping(info.get("task")), info.get("reward_info")
+    parts = mapping(mapping(graded).get("info"))
+    for action in mappings(task.get("actions")):
         t.expect("action", name=action.get("name"), args=action.get("kwargs") or action.get("arguments"))
-    for output in task.get("outputs") or []:
-        t.expect("output", value=str(output))
+    for output in sequence(task.get("outputs")):
+        t.expect("output", value=str(output), met=mapping(parts.get("outputs")).get(str(output)))
+    for name in ("r_actions", "r_outputs"):
+        if number(parts.get(name)) is not None:
+            t.annotate("score", name, value=parts[name], passed=bool(parts[name]), basis="ground_truth")
     if task.get("instruction"):
         t.extra["instruction"] = task["instruction"]
     if "user_id" in task:
         t.metadata["user_id"] = task["user_id"]
-    graded = info.get("reward_info")
     if graded:
-        t.extra["reward_info"] = {k: v for k, v in graded.items() if k != "actions"}
+        t.extra["reward_info"] = {k: v for k, v in mapping(graded).items() if k != "actions"}
     if info.get("error"):
         t.error_message, t.error_type, t.end_reason = str(info["error"])[:2000], "error", "error"
     elif "info" in run and graded is None and t.success is False:

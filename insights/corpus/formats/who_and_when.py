@@ -21,9 +21,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from insights.corpus.formats import Confidence, agentrx, reader
+from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
-from insights.corpus.trace import Trace
+from insights.corpus.trace import Trace, as_name
 
 ADDRESSED = re.compile(r"(.+?) \((?:-> ?)?(.+)\)$")
 EXIT_CODE = re.compile(r"exitcode: (-?\d+)")
@@ -59,7 +60,9 @@ def read(source: Source) -> Iterator[Trace]:
         native = "/".join(p for p in (path.parent.name, source.stem) if p) + (f"/{i}" if i else "")
         t = Trace("who_and_when", native, task_id=run.get("question_ID"), input_text=run.get("question"))
         add_history(t, run["history"], pointer=f"{record.pointer or ''}/history")
-        t.slice("system", "captain_agent" if any("name" in m for m in run["history"][:1]) else "magentic_one", "id")
+        t.slice(
+            "system", "captain_agent" if any("name" in mapping(m) for m in run["history"][:1]) else "magentic_one", "id"
+        )
         t.slice("level", run.get("level"))
         t.dataset = path.parent.name or None
         verdict = run.get("is_correct", run.get("is_corrected"))
@@ -86,7 +89,7 @@ def read_log(source: Source) -> Iterator[Trace]:
 
 def add_history(t: Trace, history: list[Any], *, pointer: str = "") -> None:
     """One step for each entry, code runs paired with the code before them."""
-    t.framework = "magentic-one" if history and "name" not in history[0] else "ag2"
+    t.framework = "magentic-one" if history and "name" not in mapping(history[0]) else "ag2"
     for i, m in enumerate(history):
         where = f"{pointer}/{i}"
         if not isinstance(m, Mapping):
@@ -99,7 +102,7 @@ def add_history(t: Trace, history: list[Any], *, pointer: str = "") -> None:
 def _entry(t: Trace, m: Mapping[str, Any], where: str) -> None:
     text, native = m.get("content"), str(m.get("role") or "")
     addressed = ADDRESSED.match(native)
-    agent = m.get("name") or (addressed[1] if addressed else native)
+    agent = as_name(m.get("name")) or (addressed[1] if addressed else native)
     if agent.lower() in TERMINALS:
         _terminal(t, text if isinstance(text, str) else "", agent, where)
         return
