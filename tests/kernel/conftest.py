@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="session")
-def wait() -> Iterator[Callable[[Awaitable[Any]], Any]]:
+def wait() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
     """Run a coroutine in the one event loop of the session: a kernel belongs to the loop it was started in."""
     with asyncio.Runner() as runner:
         yield runner.run
@@ -67,7 +67,7 @@ class Place:
     kernel: Kernel
     run_dir: Path
     outside: Path
-    wait: Callable[[Awaitable[Any]], Any]
+    wait: Callable[[Coroutine[Any, Any, Any]], Any]
     asked: list[dict[str, Any]]
 
     def run(self, code: str) -> Cell:
@@ -88,7 +88,7 @@ def place(
     sandbox: str,
     corpus: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    wait: Callable[[Awaitable[Any]], Any],
+    wait: Callable[[Coroutine[Any, Any, Any]], Any],
 ) -> Iterator[Place]:
     """One kernel for all tests that leave it usable."""
     around = tmp_path_factory.mktemp("around")
@@ -114,7 +114,7 @@ def fragile(
     sandbox: str,
     corpus: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    wait: Callable[[Awaitable[Any]], Any],
+    wait: Callable[[Coroutine[Any, Any, Any]], Any],
 ) -> Iterator[Place]:
     """One kernel for all tests that may end it, with little time for a cell."""
     run_dir = tmp_path_factory.mktemp("fragile")
@@ -126,7 +126,7 @@ def fragile(
 
 @pytest.fixture
 def another(
-    corpus: Path, tmp_path: Path, wait: Callable[[Awaitable[Any]], Any], sandbox: str
+    corpus: Path, tmp_path: Path, wait: Callable[[Coroutine[Any, Any, Any]], Any], sandbox: str
 ) -> Iterator[Callable[..., Place]]:
     """Start a kernel of one's own."""
     stack = AsyncExitStack()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,8 @@ def test_a_child_process_cannot_act(place: Place) -> None:
     assert "cannot be used from a child process" in (place.run(code).result or "")
 
 
-def test_without_a_gateway_there_is_none(another: Callable[..., Place]) -> None:
-    assert another().run("corpus.gateway is None").result == "True"
+def test_without_a_gateway_there_is_none(fragile: Place) -> None:
+    assert fragile.run("corpus.gateway is None").result == "True"
 
 
 async def raw(path: Path, *lines: bytes) -> list[dict[str, Any]]:
@@ -98,7 +98,7 @@ async def raw(path: Path, *lines: bytes) -> list[dict[str, Any]]:
     return replies
 
 
-def test_requests_that_are_no_requests(tmp_path: Path, wait: Callable[[Awaitable[Any]], Any]) -> None:
+def test_requests_that_are_no_requests(tmp_path: Path, wait: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
     async def main() -> list[dict[str, Any]]:
         gateway = Gateway(
             {"echo": lambda value: value, "big": lambda: "x" * MAX_MESSAGE_BYTES, "odd": lambda: object()}
@@ -120,7 +120,7 @@ def test_requests_that_are_no_requests(tmp_path: Path, wait: Callable[[Awaitable
     assert "the cell that asked has ended" in messages[6] and "at most 16000000 bytes" in messages[7]
 
 
-def test_the_cells_end_when_the_host_goes(tmp_path: Path, wait: Callable[[Awaitable[Any]], Any]) -> None:
+def test_the_cells_end_when_the_host_goes(tmp_path: Path, wait: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
     async def main() -> None:
         gateway = Gateway({"slowly": asyncio.sleep})
         await gateway.serve(tmp_path / "g")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Callable
 
 import pytest
@@ -49,12 +50,11 @@ def test_a_loop_is_interrupted_and_names_are_kept(fragile: Place) -> None:
 
 
 def test_a_loop_that_ignores_the_interrupt_costs_the_names(fragile: Place) -> None:
-    fragile.wait(fragile.kernel.restart())
     fragile.run("import math\ndef mine(): pass\ntable, rest = 1, 2")
     cell = fragile.run(STUBBORN_LOOP)
     assert cell.lost_state
     assert cell.error is not None and "ignored the interrupt, so the kernel was restarted" in cell.error
-    assert "(math, mine, table, rest)" in cell.error
+    assert "math, mine, table, rest" in cell.error
     after = fragile.run("'table' in globals(), len(traces), con.sql('SELECT 7').fetchall()")
     assert after.result == "(False, 10, [(7,)])" and not after.lost_state
 
@@ -76,7 +76,10 @@ def test_a_fork_bomb_stops_at_the_limit(fragile: Place) -> None:
     assert cell.error is not None and "Resource temporarily unavailable" in cell.error
     assert "64 processes and threads" in cell.error and not cell.lost_state
     assert fragile.run("kept").result == "1"
-    assert fragile.run(OTHERS).result == "2"  # the namespace's first process, and the kernel
+    deadline = time.monotonic() + 5
+    while (left := fragile.run(OTHERS).result) != "2" and time.monotonic() < deadline:
+        time.sleep(0.05)  # the namespace's first process has yet to take note of the dead
+    assert left == "2"  # that process, and the kernel
     assert fragile.run("import subprocess, sys; subprocess.run([sys.executable, '-c', '']).returncode").result == "0"
 
 
@@ -89,7 +92,10 @@ def test_a_fork_bomb_that_goes_on_is_killed_with_its_kernel(fragile: Place) -> N
 
 
 def test_a_thread_bomb_stops_at_the_limit(place: Place) -> None:
-    cell = place.run("import threading\nwhile True: threading.Thread(target=threading.Event().wait, args=(2,)).start()")
+    cell = place.run(
+        "import threading\nwhile True: threading.Thread(target=threading.Event().wait, args=(0.5,)).start()"
+    )
+    place.run("import time; time.sleep(1)")
     assert cell.error is not None and "can't start new thread" in cell.error and "64 processes" in cell.error
 
 
@@ -101,7 +107,7 @@ def test_a_process_left_behind_does_not_outlive_its_cell(place: Place) -> None:
 
 def test_100_mb_of_output_is_not_carried(fragile: Place) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for code in ("print('x' * 100_000_000)", "while True: print('line ' * 100)"):
+    for code in ("print('x' * 100_000_000)", "while True: print('line ' * 1000)"):
         cell = fragile.run(code)
         assert cell.error is not None and "the cell printed more than 50,000,000 characters" in cell.error
         assert cell.truncated and "characters elided" in cell.stdout and not cell.lost_state
@@ -148,12 +154,11 @@ def test_processor_time_has_a_limit(another: Callable[..., Place]) -> None:
     [("os._exit(3)", "ended its own process with status 3"), ("os.kill(os.getpid(), 9)", "it was killed")],
 )
 def test_a_dead_kernel_is_noticed_and_started_again(fragile: Place, end: str, why: str) -> None:
-    fragile.wait(fragile.kernel.restart())
     fragile.run("mine = 1")
     cell = fragile.run(f"import os; print('last words', flush=True); {end}")
     assert cell.seconds < 1.5  # well under the time it takes to time out
     assert cell.lost_state
-    assert cell.error is not None and why in cell.error and "(mine)" in cell.error
+    assert cell.error is not None and why in cell.error and "mine" in cell.error
     after = fragile.run("len(traces)")
     assert after.result == "10" and after.lost_state and "started again" in after.stdout
     assert not fragile.run("1").lost_state

@@ -46,7 +46,8 @@ class Printed:
     def begin(self) -> None:
         self.passed = 0
         self.held = 0
-        self.tail = ""
+        self._ends: list[str] = []  # the last pieces held back, `half` characters of them or more
+        self._kept = 0
         self.stopped = False
         self.open = True
 
@@ -56,7 +57,11 @@ class Printed:
             now = text[: max(self.half - self.passed, 0)] if self.open else text
             self.passed += len(now)
             self.held += len(text) - len(now)
-            self.tail = (self.tail + text[max(len(now), len(text) - self.half) :])[-self.half :]
+            self._ends.append(text[max(len(now), len(text) - self.half) :])
+            self._kept += len(self._ends[-1])
+            if self._kept > 8 * self.half:
+                self._ends = [self._tail()]
+                self._kept = len(self._ends[0])
             overrun = self.held > STOP_PRINTING_AT and not self.stopped
             self.stopped = self.stopped or overrun
         return now, overrun
@@ -73,9 +78,13 @@ class Printed:
         """The tail, after a line that counts what was left out."""
         with self._lock:
             self.open = False
-            left_out = self.held - len(self.tail)
+            tail = self._tail()
+            left_out = self.held - len(tail)
             marker = f"\n… {left_out:,} characters elided …\n" if left_out else ""
-            return marker + self.tail
+            return marker + tail
+
+    def _tail(self) -> str:
+        return "".join(self._ends)[-self.half :]
 
 
 PRINTED = Printed()
@@ -160,6 +169,9 @@ class Session:
         shell.events.register("pre_run_cell", self.before_cell)
         shell.events.register("post_run_cell", self.after_cell)
         shell.insights_session = self
+        handlers = shell.kernel.control_handlers
+        self.interrupt_python = handlers["interrupt_request"]
+        handlers["interrupt_request"] = self.interrupt
 
     def furnish(self) -> None:
         """Put the names of the corpus where cells find them. The host asks for it, once, before the first cell."""
@@ -170,6 +182,11 @@ class Session:
         pd.set_option("display.width", 160, "display.max_colwidth", 120)
         self.reserved = self.corpus.namespace()
         self.shell.push({"pd": pd, "np": np, **self.reserved}, interactive=False)
+
+    async def interrupt(self, stream: Any, ident: Any, parent: Any) -> None:
+        """A query under way does not always look for signals; its connection can be told from this, another, thread."""
+        await self.interrupt_python(stream, ident, parent)
+        self.corpus.con.interrupt()
 
     def before_cell(self, info: Any) -> None:
         PRINTED.begin()
