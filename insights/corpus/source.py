@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from insights.corpus import parse
 from insights.corpus.sniff import Head, look
 
+T = TypeVar("T")
 SUFFIXES = re.compile(r"(?:\.(?:jsonl?|ndjson|traj|eval|md|txt|log|csv|ya?ml|html|parquet|arrow|gz|zst|zip))+$", re.I)
 STREAM_ABOVE = 48 << 20  # unit: bytes; a single JSON document larger than this is streamed, not held whole
 
@@ -86,6 +87,22 @@ class Source:
         self, code: str, detail: str, *, severity: str = "warning", offset: int | None = None, n: int = 1
     ) -> None:
         self.issues.append(Issue(code, severity, detail[:500], offset, n=n))
+
+    def attempt(self, record: Record, build: Callable[..., T], *args: Any, **named: Any) -> Iterator[T]:
+        """What `build(*args)` makes of the record; nothing and an issue where it is not what its format says.
+
+        For files of many traces: one malformed record must not cost those behind it.
+        """
+        try:
+            made = build(*args, **named)
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            self.n_bad += 1
+            place = record.pointer or f"byte {record.offset}"
+            self.issue(
+                "bad_record", f"{place}: {type(error).__name__}: {error}", severity="error", offset=record.offset
+            )
+        else:
+            yield made
 
     def document(self) -> Any:
         """The whole file as one JSON value; None (and an issue) where it is not one."""

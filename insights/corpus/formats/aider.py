@@ -84,7 +84,7 @@ def read(source: Source) -> Iterator[Trace]:
         return
     for record in source.records():
         if isinstance(record.value, dict) and _is_result(record.value):
-            yield _result(source, record.value)
+            yield from source.attempt(record, _result, source, record.value)
         else:
             source.n_bad += 1
             source.issue("not_a_result", f"record at {record.pointer or record.offset} has no outcome")

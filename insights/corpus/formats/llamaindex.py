@@ -17,7 +17,7 @@ from insights.corpus.formats import Confidence, reader
 from insights.corpus.parse import mapping, mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
-from insights.corpus.trace import Trace
+from insights.corpus.trace import Trace, as_name
 
 
 def _is_message(m: Any) -> bool:
@@ -93,5 +93,5 @@ def _message(t: Trace, m: Mapping[str, Any], where: str) -> None:
     seen = {c.native_id for c in t.calls if c.call_seq == seq}
     for call in mappings(extra.get("tool_calls")):
         function = mapping(call.get("function")) if isinstance(call, Mapping) else {}
-        if function and call.get("id") not in seen:
+        if function and as_name(call.get("id")) not in seen:
             t.call(seq, function.get("name"), function.get("arguments"), id=call.get("id"))

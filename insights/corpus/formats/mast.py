@@ -78,7 +78,7 @@ def read(source: Source) -> Iterator[Trace]:
             source.n_bad += 1
             source.issue("not_a_run", f"record {i} names no system", offset=record.offset)
             continue
-        yield _trace(source, value, record, i)
+        yield from source.attempt(record, _trace, source, value, record, i)
 
 
 def _trace(source: Source, value: dict[str, Any], record: Record, index: int) -> Trace:

@@ -22,10 +22,10 @@ from typing import Any
 
 from insights.corpus.formats import Confidence, reader, swe_outcomes
 from insights.corpus.formats.chat import add_messages, flatten, timestamp
-from insights.corpus.parse import mapping, mappings, sequence
+from insights.corpus.parse import mapping, mappings, number, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
-from insights.corpus.trace import Step, Trace
+from insights.corpus.trace import Step, Trace, as_name
 
 RETURN_CODE = re.compile(r"\s*(?:<exception>.*?</exception>\s*)?<returncode>(-?\d+)</returncode>", re.S)
 FENCED = re.compile(r"```(?:bash|sh|mswea_bash_command)\s*\n(.*?)\n?```", re.S)
@@ -187,10 +187,10 @@ def _user(t: Trace, m: Mapping[str, Any], where: str) -> None:
 
 def _end(t: Trace, info: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     agent, stats = mapping(config.get("agent")), mapping(info.get("model_stats"))
-    status = info.get("exit_status")
+    status = as_name(info.get("exit_status"))
     t.native_end_reason = status
     if status == "LimitsExceeded":
-        limit, spent = agent.get("cost_limit") or 0, stats.get("instance_cost") or 0
+        limit, spent = number(agent.get("cost_limit")) or 0, number(stats.get("instance_cost")) or 0
         t.end_reason = "limit_cost" if limit and spent >= limit else "limit_steps"
     elif status:
         t.end_reason = EXITS.get(status, "error")

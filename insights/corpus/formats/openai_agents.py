@@ -24,7 +24,7 @@ from insights.corpus.formats.response_items import Items
 from insights.corpus.parse import mapping, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
-from insights.corpus.trace import Trace
+from insights.corpus.trace import Trace, as_name
 
 KINDS = {
     "agent": "agent",
@@ -149,7 +149,7 @@ def _generation(
     known = len(history) if given[: len(history)] == history else 0
     new = given[known:] if known or not history else [m for m in given if m not in history]
     answered = {c.native_id for c in t.calls if c.result_seq is not None}
-    add_messages(t, [m for m in new if "tool_call_id" not in mapping(m) or m["tool_call_id"] not in answered])
+    add_messages(t, [m for m in new if "tool_call_id" not in mapping(m) or as_name(m["tool_call_id"]) not in answered])
     output = data["output"] if isinstance(data.get("output"), list) else []
     steps = add_messages(t, [{"role": "assistant", **m} if isinstance(m, dict) else m for m in output])
     for s in steps:
@@ -239,7 +239,7 @@ def _item(t: Trace, items: Items, entry: Any, index: int) -> bool:
     items.here = {"src_pointer": f"/generated_items/{index}"}
     agent = mapping(entry.get("agent")).get("name")
     if kind == "tool_approval_item":
-        if raw.get("call_id") not in {c.native_id for c in t.calls}:
+        if as_name(raw.get("call_id")) not in {c.native_id for c in t.calls}:
             items.item(raw)
         return True
     start = len(t.steps)

@@ -155,7 +155,9 @@ def _output(source: Source) -> Iterator[Trace]:
             continue
         instance = _instance(value, i)
         seen[instance] += 1
-        yield _evaluated(source, value, instance, record, seen[instance], counts.get(instance, 1))
+        yield from source.attempt(
+            record, _evaluated, source, value, instance, record, seen[instance], counts.get(instance, 1)
+        )
 
 
 def _instance(value: Mapping[str, Any], index: int) -> str:
@@ -177,7 +179,7 @@ def _evaluated(source: Source, value: dict[str, Any], instance: str, record: Rec
     native = f"{folder}/{instance}" + (f"/{nth}" if of > 1 else "")
     t = _run(source, native, value["history"], pointer="/history")
     t.task_id, t.dataset, t.split = instance, meta.get("dataset"), meta.get("data_split")
-    t.model = (meta.get("llm_config") or mapping(meta.get("llm"))).get("model")
+    t.model = (mapping(meta.get("llm_config")) or mapping(meta.get("llm"))).get("model")
     t.agent, t.trial = meta.get("agent_class"), nth if of > 1 else None
     t.input_text = value.get("instruction") or t.input_text
     t.slice("repository", swe_outcomes.repository(instance), "id")

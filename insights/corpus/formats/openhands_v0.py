@@ -16,7 +16,7 @@ from typing import Any
 
 from insights.corpus.formats.chat import flatten, timestamp
 from insights.corpus.parse import mapping, mappings
-from insights.corpus.trace import Trace
+from insights.corpus.trace import Trace, as_name
 
 SPEECH = ("message", "finish", "reject")
 STATES = ("change_agent_state", "recall", "condensation_request", "pause", "resume", "null")
@@ -120,18 +120,18 @@ def _written(response: Mapping[str, Any], id: str | None) -> Any:
 
 
 def _model_call(t: Trace, seq: int, response: Mapping[str, Any], metrics: Any, responses: set[str]) -> None:
-    id = response.get("id")
+    id = as_name(response.get("id"))
     if id:
-        t.steps[seq].llm_call_id = str(id)
+        t.steps[seq].llm_call_id = id
         for c in t.calls[-1:]:
             if c.call_seq == seq:
-                c.llm_call_id = str(id)
+                c.llm_call_id = id
     if not id or id in responses:
         return
     responses.add(id)
     usage = mapping(response.get("usage"))
     t.llm(
-        str(id),
+        id,
         first_seq=seq,
         model=response.get("model"),
         input_tokens=usage.get("prompt_tokens"),

@@ -51,7 +51,7 @@ def add_events(t: Trace, events: list[Any], pointer: str = "", leaf: str | None 
             s.native_id, s.ts = as_name(e.get("id")), timestamp(e.get("timestamp"))
             s.parent_seq = seqs.get(as_name(e.get("parent_id")) or "")
             seqs[s.native_id or ""] = s.seq
-    _mark_path(t, leaf, seqs)
+    _mark_path(t, as_name(leaf), seqs)
 
 
 def _mark_path(t: Trace, leaf: str | None, seqs: Mapping[str, int]) -> None:

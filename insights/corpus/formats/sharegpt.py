@@ -78,7 +78,7 @@ def read(source: Source) -> Iterator[Trace]:
             source.n_bad += 1
             source.issue("not_a_conversation", f"record {i} holds no turns", offset=record.offset)
             continue
-        yield _trace(source, record, turns, i)
+        yield from source.attempt(record, _trace, source, record, turns, i)
 
 
 def _trace(source: Source, record: Record, turns: list[Any], index: int) -> Trace:

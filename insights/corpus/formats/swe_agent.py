@@ -116,7 +116,7 @@ def _history_entry(t: Trace, m: Mapping[str, Any], where: str) -> None:
     elif m.get("role") == "user":
         _result(t, flatten(m.get("content"))[0], None, where)
     else:
-        ids = m.get("tool_call_ids")
+        ids = sequence(m.get("tool_call_ids"))
         add_messages(t, [{**m, "tool_call_id": ids[0]} if ids else m])
         t.steps[-1].src_pointer = where
 

@@ -28,7 +28,7 @@ from insights.corpus.formats.chat import add_messages, timestamp
 from insights.corpus.parse import mapping, mappings, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import STREAM_ABOVE, Record, Source
-from insights.corpus.trace import Step, Trace, as_name
+from insights.corpus.trace import Step, Trace, as_name, as_text
 
 END_REASONS = {
     "user_stop": "completed",
@@ -93,7 +93,7 @@ def read(source: Source) -> Iterator[Trace]:
                 source.n_bad += 1
                 source.issue("not_a_run", f"{record.pointer} has no task_id")
                 continue
-            yield _trace(run, header, tasks.get(str(run.get("task_id"))), cohort, record)
+            yield from source.attempt(record, _trace, run, header, tasks.get(str(run.get("task_id"))), cohort, record)
         return
     for record in source.records():
         value = record.value
@@ -102,11 +102,13 @@ def read(source: Source) -> Iterator[Trace]:
             source.issue("not_a_run", f"{record.pointer} is {type(value).__name__}")
         elif isinstance(value.get("simulation_run"), dict):
             inner = Record(value["simulation_run"], pointer="/simulation_run")
-            yield _trace(inner.value, {}, value.get("task"), source.stem, inner)
+            yield from source.attempt(inner, _trace, inner.value, {}, value.get("task"), source.stem, inner)
         else:
             header = _index_of(source)
             cohort = source.path.parent.parent.name if header else source.stem
-            yield _trace(value, header, _by_id(header).get(str(value.get("task_id"))), cohort, record)
+            yield from source.attempt(
+                record, _trace, value, header, _by_id(header).get(str(value.get("task_id"))), cohort, record
+            )
 
 
 def _by_id(header: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -183,7 +185,7 @@ def _thinking(raw: Any) -> str | None:
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else raw
     inner = choice.get("message")
     message = inner if isinstance(inner, dict) else raw
-    blocks = message.get("thinking_blocks") or sequence(raw.get("thinking_blocks"))
+    blocks = mappings(message.get("thinking_blocks")) or mappings(raw.get("thinking_blocks"))
     texts = [b["thinking"] for b in blocks if isinstance(b, dict) and isinstance(b.get("thinking"), str)]
     return "\n".join(texts) or message.get("reasoning_content") or None
 
@@ -197,7 +199,7 @@ def _spoken(ticks: list[Any]) -> list[dict[str, Any]]:
         for side in ("user", "agent"):
             chunk = mapping(tick.get(f"{side}_chunk"))
             role = "user" if side == "user" else "assistant"
-            if text := chunk.get("content"):
+            if text := as_text(chunk.get("content")):
                 if messages and messages[-1]["role"] == role and not messages[-1].get("tool_calls"):
                     messages[-1]["content"] += text
                 else:
@@ -280,7 +282,7 @@ def _outcome(t: Trace, run: Mapping[str, Any]) -> None:
     for name, value in mapping(graded.get("reward_breakdown")).items():
         t.annotate("score", str(name), value=value, passed=bool(value), basis="ground_truth")
     match = mapping(graded.get("db_check")).get("db_match")
-    if match is not None:
+    if isinstance(match, bool):
         t.annotate("score", "db_match", value=float(match), passed=bool(match), basis="ground_truth")
     if graded.get("reward_basis"):
         t.metadata["reward_basis"] = "+".join(map(str, sequence(graded["reward_basis"])))

@@ -36,7 +36,7 @@ def read(source: Source) -> Iterator[Trace]:
             source.n_bad += 1
             source.issue("not_a_run", f"record at {record.pointer or record.offset} has no traj")
             continue
-        yield _trace(source, run, record)
+        yield from source.attempt(record, _trace, source, run, record)
 
 
 def _trace(source: Source, run: dict[str, Any], record: Record) -> Trace:

@@ -91,7 +91,7 @@ def read(source: Source) -> Iterator[Trace]:
             source.n_bad += 1
             source.issue("not_a_trial", f"record at {record.pointer or record.offset} has no is_resolved")
             continue
-        yield _trace(source, record.value, whole=whole)
+        yield from source.attempt(record, _trace, source, record.value, whole=whole)
 
 
 def _trace(source: Source, trial: dict[str, Any], *, whole: bool) -> Trace:
