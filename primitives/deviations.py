@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from primitives.cohort import resolve
@@ -19,7 +20,14 @@ SUSPECT_RUNS = 3  # runs of a task none of which meets the reference, before the
 
 
 @verb
-def deviations(corpus: Corpus, population: Any = None, *, by: str = "trace", limit: int = 50_000) -> pd.DataFrame:
+def deviations(
+    corpus: Corpus,
+    population: Any = None,
+    *,
+    by: str = "trace",
+    mutating: Mapping[str, bool] | None = None,
+    limit: int = 50_000,
+) -> pd.DataFrame:
     """Where runs depart from the reference: missing, wrong argument, unneeded, out of order, failing tests, answers.
 
     Works on the table `expected`: actions against the successful mutating calls of the trace (primitives/mutating.py
@@ -36,6 +44,7 @@ def deviations(corpus: Corpus, population: Any = None, *, by: str = "trace", lim
         "item": one row per (kind, name, argument): traces, passed, failed, sole (failed traces with no other
             deviation), an example (example_trace, expected, actual), predicate.
         "task": one row per task: dataset, task_id, runs, passed, met, reference_does_nothing, reference_never_met.
+    mutating: tools that change the world (true) or not (false), where names and reference mislead.
     limit: rows at most, the most failures first.
 
     `main` is exclusive, by priority: 'wrong tool' (one is missing and another unneeded), 'wrong argument', 'missing
@@ -48,14 +57,14 @@ def deviations(corpus: Corpus, population: Any = None, *, by: str = "trace", lim
     """
     if by not in VIEWS:
         raise ValueError(f"by is one of {', '.join(VIEWS)}, got {by!r}")
-    mutating = mutating_tools(corpus)
-    _lay_out(corpus, mutating, resolve(corpus, population))
+    tools = mutating_tools(corpus, mutating)
+    _lay_out(corpus, tools, resolve(corpus, population))
     frame = corpus.con.execute(f"{_VIEW_SQL[by]} LIMIT {int(limit)}").df()
     if by == "class":
-        frame["predicate"] = [_class_predicate(mutating, main) for main in frame["main"]]
+        frame["predicate"] = [_class_predicate(tools, main) for main in frame["main"]]
     elif by == "item":
         keys = zip(frame["kind"], frame["name"], frame["argument"], strict=True)
-        frame["predicate"] = [_item_predicate(mutating, *key) for key in keys]
+        frame["predicate"] = [_item_predicate(tools, *key) for key in keys]
     return frame
 
 

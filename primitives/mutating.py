@@ -1,6 +1,6 @@
 """Which tools change the world: the one place where that is decided.
 
-A tool is mutating when, in this order: configs/default.yaml says so (`mutating_tools: {name: true}`); the reference data
+A tool is mutating when, in this order: the caller or configs/default.yaml says so (`mutating_tools: {name: true}`); the reference data
 of the corpus says `tool_type: write` (or `read`); its name starts like reading (`get_`, `search_` …) or thinking: not;
 its name starts or contains a word of writing (`update_`, `send_` …), or it stands among the expected actions: yes;
 anything else: no. Hand-overs to a person (`transfer_to_human_agents`) change nothing that a reference checks.
@@ -9,6 +9,7 @@ anything else: no. Hand-overs to a person (`transfer_to_human_agents`) change no
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from primitives.settings import shipped
@@ -37,9 +38,9 @@ def is_mutating(name: str, *, expected: bool = False) -> bool:
     return expected or bool(WRITING & set(words))
 
 
-def mutating_tools(corpus: Corpus) -> list[str]:
-    """The mutating tools among those called or expected in the corpus, sorted."""
-    overrides = shipped("default").get("mutating_tools") or {}
+def mutating_tools(corpus: Corpus, said: Mapping[str, bool] | None = None) -> list[str]:
+    """The mutating tools among those called or expected in the corpus, sorted. `said` comes before everything."""
+    overrides = {**(shipped("default").get("mutating_tools") or {}), **(said or {})}
     rows = corpus.con.execute(
         "SELECT name, bool_or(expected), any_value(kind) FROM ("
         " SELECT DISTINCT name, false AS expected, NULL AS kind FROM tool_calls"
@@ -48,7 +49,7 @@ def mutating_tools(corpus: Corpus) -> list[str]:
     ).fetchall()
     found = []
     for name, expected, kind in rows:
-        said = overrides.get(name, {"write": True, "read": False}.get(kind or ""))
-        if said if said is not None else is_mutating(name, expected=expected):
+        known = overrides.get(name, {"write": True, "read": False}.get(kind or ""))
+        if known if known is not None else is_mutating(name, expected=expected):
             found.append(str(name))
     return found

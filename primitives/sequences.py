@@ -35,7 +35,8 @@ def sequences(
     min_support: traces that must have the n-gram, and traces that must not.
     strata: "auto" (task where tasks repeat with mixed outcome, else the best grouping at hand), "task", a column, a
         slice, or None.
-    limit: rows returned; the n-grams tried are in attrs["tried"], those that pass Tarone's filter in attrs["testable"].
+    limit: rows returned. attrs: "tried", "testable" (pass Tarone's filter), and, to show what difficulty alone does,
+        "significant_unadjusted" (Fisher, Benjamini-Hochberg < .05) and "significant_adjusted" (p < .05).
 
     Alphabet: `tool`, `tool:program` where the argument `command` names one, `tool!err`, `tool!empty`, `user:tool`,
     `USER` (a user's message), `FINAL` (the agent's last message, without a tool call).
@@ -52,6 +53,7 @@ def sequences(
     """
     from primitives.stats.contrast import cells_of, table
     from primitives.stats.design import design
+    from primitives.stats.multiplicity import q_values
     from primitives.stats.ranking import ranked
 
     if not 1 <= longest <= 3:
@@ -73,6 +75,8 @@ def sequences(
     frame["never_in_a"] = (frame["a_k"] == 0) & (frame["length"] == 2)
     attrs = frame.attrs
     frame = frame.sort_values("length", kind="stable").drop_duplicates(["a_k", "b_k", "effect", "p", "p_unadjusted"])
+    attrs["significant_unadjusted"] = int((q_values(frame["p_unadjusted"]) < 0.05).sum())
+    attrs["significant_adjusted"] = int((frame["p"] < 0.05).sum())
     frame = ranked(frame).head(limit)
     frame["predicate"] = [predicate(s.split(ARROW)) for s in frame["sequence"]]
     frame = frame[list(COLUMNS)].reset_index(drop=True)

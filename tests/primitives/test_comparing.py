@@ -16,7 +16,8 @@ def planted(seed=0, tasks=30, trials=6):
     Decoy: `map` is called on hard tasks only. Tasks that say "abroad" need `roam`. `steps` grow with difficulty.
     """
     rng = np.random.default_rng(seed)
-    rows = {"traces": [], "tool_calls": [], "steps": [], "slices": [], "signals": [], "labels": []}
+    names = ("traces", "tool_calls", "steps", "slices", "signals", "labels")
+    rows: dict[str, list[dict]] = {name: [] for name in names}
     for task in range(tasks):
         hard, abroad = task % 2 == 0, task % 3 == 0
         for trial in range(trials):

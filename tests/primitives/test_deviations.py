@@ -17,7 +17,7 @@ RIGHT = [
 
 def runs(**by_trace):
     """Corpus rows: each keyword is a trace with its calls (name, args[, status]) and whether it passed."""
-    rows = {"traces": [], "tool_calls": [], "steps": [], "expected": []}
+    rows: dict[str, list[dict]] = {"traces": [], "tool_calls": [], "steps": [], "expected": []}
     for trace_id, (calls, success) in by_trace.items():
         rows["traces"].append({"trace_id": trace_id, "dataset": "d", "task_id": "1", "success": success})
         for seq, (name, args, *status) in enumerate(calls):
@@ -164,3 +164,5 @@ def test_the_reference_decides_where_the_name_does_not(tmp_path):
     calls = [{"trace_id": "a", "name": "update_cart"}, {"trace_id": "a", "name": "get_cart", "tool_call_key": "2"}]
     corpus = small.corpus(tmp_path, traces=[{"trace_id": "a"}], expected=expected, tool_calls=calls)
     assert mutating_tools(corpus) == ["frobnicate", "update_cart"]
+    assert mutating_tools(corpus, {"update_cart": False, "get_cart": True}) == ["frobnicate", "get_cart"]
+    assert corpus.deviations(mutating={"frobnicate": False})["main"].tolist() == ["unneeded action"]
