@@ -2,6 +2,8 @@
 
 Built at the first search that needs it (or by `build`, which a host calls before it starts kernels), because it costs some
 seconds that an ingest should not. Kept in CORPUS/index/semantic/ where that can be written, else for the session only.
+The embedding is LSA fitted on the corpus, or a static model that `build` was given (setting search.embedding); the index
+remembers which, and holds a copy of it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from primitives.index import KEY, TEXT_HASH, VERSION, Places, number, places, windows
 from primitives.passages import PASSAGES, STAMP
+from primitives.static import Static
 from primitives.vectors import FIT_ON, Lsa, fit
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ SEED = 0
 class SemanticIndex:
     """`vectors` are unit rows; row i is the window of text `numbers[i]` that begins at `starts[i]`."""
 
-    model: Lsa | None
+    model: Lsa | Static | None  # None where no text has a word
     vectors: np.ndarray
     numbers: np.ndarray
     starts: np.ndarray
@@ -66,13 +69,23 @@ def opened(folder: Path, con: duckdb.DuckDBPyConnection) -> SemanticIndex:
     return built
 
 
-def build(folder: Path | str) -> float:
-    """Build and keep the index of CORPUS; the share of its distinct texts that are in it."""
+def build(folder: Path | str, *, embedding: str = "lsa") -> float:
+    """Build and keep the index of CORPUS, unless it is there; the share of its distinct texts that are in it.
+
+    `embedding` is 'lsa' or the folder of a model2vec model. Raises EmbeddingNotUsable.
+    """
     from primitives.corpus import open_corpus
 
     corpus = open_corpus(folder)
     try:
-        return opened(corpus.path, corpus.con).covered
+        home, stamp = corpus.path / "index" / "semantic", _stamp(corpus.con)
+        kept = _load(home, stamp)
+        if kept is not None and (embedding == "lsa") == (not isinstance(kept.model, Static)):
+            return kept.covered
+        built = _build(corpus.con, Static(Path(embedding)) if embedding != "lsa" else None)
+        home.mkdir(parents=True, exist_ok=True)
+        _save(home, stamp, built)
+        return built.covered
     finally:
         corpus.con.close()
 
@@ -82,15 +95,17 @@ def _stamp(con: duckdb.DuckDBPyConnection) -> str:
     return f"{VERSION}-{row[0] if row else ''}"
 
 
-def _build(con: duckdb.DuckDBPyConnection) -> SemanticIndex:
+def _build(con: duckdb.DuckDBPyConnection, static: Static | None = None) -> SemanticIndex:
     import numpy as np
 
     number(con)
     row = con.execute("SELECT count(*) FROM search_texts").fetchone()
     texts = row[0] if row else 0
     share = min(1.0, MOST / max(texts, 1))
-    sample = sorted(_windows(con, min(share, FIT_ON / max(texts, 1))))
-    model = fit([text for _, _, text in sample], seed=SEED)
+    model: Lsa | Static | None = static
+    if model is None:
+        sample = sorted(_windows(con, min(share, FIT_ON / max(texts, 1))))
+        model = fit([text for _, _, text in sample], seed=SEED)
     rows: list[tuple[int, int]] = []
 
     def noted() -> Iterator[str]:
@@ -134,13 +149,16 @@ def _save(home: Path, stamp: str, built: SemanticIndex) -> None:
         **vars(built.places),
     }
     words: list[str] = []
-    if built.model is not None:
+    if isinstance(built.model, Static):
+        built.model.save(home / "model")
+    elif built.model is not None:
         words = sorted(built.model.words, key=built.model.words.__getitem__)
         arrays["idf"] = built.model.idf
         if built.model.components is not None:
             arrays["components"] = built.model.components
     np.savez(home / "vectors.npz", **arrays)
-    meta = {"stamp": stamp, "covered": built.covered, "words": words}
+    embedding = "static" if isinstance(built.model, Static) else "lsa"
+    meta = {"stamp": stamp, "embedding": embedding, "covered": built.covered, "words": words}
     (home / "semantic.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
@@ -154,8 +172,10 @@ def _load(home: Path, stamp: str) -> SemanticIndex | None:
     if meta.get("stamp") != stamp:
         return None
     with np.load(home / "vectors.npz") as arrays:
-        model = None
-        if "idf" in arrays:
+        model: Lsa | Static | None = None
+        if meta["embedding"] == "static":
+            model = Static(home / "model")
+        elif "idf" in arrays:
             words = {word: i for i, word in enumerate(meta["words"])}
             model = Lsa(words, arrays["idf"], arrays.get("components"))
         vectors = arrays["vectors"].astype(np.float32)

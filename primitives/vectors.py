@@ -40,7 +40,7 @@ class Lsa:
         """float32 unit rows, one per text; a row of zeros for a text without a known word."""
         import numpy as np
 
-        blocks = [self._project(part) for part in _batches(texts)]
+        blocks = [self._project(part) for part in batches(texts)]
         return np.vstack(blocks) if blocks else np.zeros((0, self.dimensions), dtype=np.float32)
 
     def _project(self, texts: list[str]) -> np.ndarray:
@@ -131,7 +131,7 @@ def fit_lsa(texts: Sequence[str], *, seed: int = 0, dimensions: int = DIMENSIONS
     return Fitted(model, model.embed(texts))
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+def batches(texts: Iterable[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     for text in texts:
         batch.append(text)

@@ -12,7 +12,9 @@ import pytest
 from primitives import Corpus, open_corpus
 from primitives.index import OVERLAP, WINDOW, build, is_current, windows
 from primitives.passages import PASSAGES
+from primitives.semantic import build as build_semantic
 from primitives.sql import Bounded
+from primitives.static import EmbeddingNotUsable
 from tests.primitives import small, tiny
 
 MODES = ("hybrid", "keyword", "semantic", "phrase", "regex")
@@ -153,3 +155,23 @@ def test_windows_cover_the_text_and_overlap() -> None:
     assert at[0][0] == 0 and at[-1][1] == len(text)
     assert all(b[0] <= a[1] and a[1] - b[0] == OVERLAP for a, b in pairwise(at))
     assert max(end - start for start, end in at) <= WINDOW + OVERLAP
+
+
+def test_a_static_embedding_can_take_the_place_of_lsa(folder: Path, tmp_path: Path) -> None:
+    model2vec = pytest.importorskip("model2vec", reason="the extra `embed` is not installed")
+    import numpy as np
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {"[UNK]": 0, "refund": 1, "money": 2, "seat": 3, "chair": 4}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    rows = np.array([[0, 0, 0], [1, 0, 0.1], [1, 0.1, 0], [0, 1, 0.1], [0.1, 1, 0]], dtype=np.float32)
+    model2vec.StaticModel(rows, tokenizer).save_pretrained(tmp_path / "model")
+    copy = tmp_path / "static.corpus"
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("semantic"))
+    assert build_semantic(copy, embedding=str(tmp_path / "model")) == 1.0
+    shutil.rmtree(tmp_path / "model")
+    found = open_corpus(copy).search("money", mode="semantic", k=4)
+    assert len(found) == 4 and found["snippet"].str.contains("refund").all()
+    with pytest.raises(EmbeddingNotUsable, match="safetensors"):
+        build_semantic(folder, embedding=str(tmp_path / "nonesuch"))
