@@ -211,7 +211,7 @@ def test_rules_find_the_omission(corpus):
 def test_rules_on_outcomes_dealt_at_random_within_tasks_hold_little(tmp_path):
     rows = planted()
     rng = np.random.default_rng(7)
-    by_task = {}
+    by_task: dict[str, list[dict]] = {}
     for trace in rows["traces"]:
         by_task.setdefault(trace["task_id"], []).append(trace)
     for traces in by_task.values():
@@ -241,7 +241,9 @@ def test_outliers_are_far_out_among_comparable_traces(tmp_path):
         for i in range(20)
     ]
     traces[3]["n_steps"] = 60  # usual among the long task's, far out in its own
-    calls = [{"trace_id": "1.5", "name": "look", "args": {"q": 1}, "tool_call_key": str(i)} for i in range(30)]
+    calls: list[dict] = [
+        {"trace_id": "1.5", "name": "look", "args": {"q": 1}, "tool_call_key": str(i)} for i in range(30)
+    ]
     calls += [{"trace_id": t["trace_id"], "name": "look", "args": {"q": 2}, "tool_call_key": "only"} for t in traces]
     frame = small.corpus(tmp_path, traces=traces, tool_calls=calls).outliers()
     assert list(zip(frame["trace_id"], frame["measure"], strict=True)) == [("1.5", "repetition"), ("0.3", "steps")]
