@@ -12,6 +12,7 @@ from insights.corpus import parse
 
 HEAD_BYTES = 65_536  # unit: bytes; enough for the structural keys of every known format
 TAIL_BYTES = 8_192
+CLOSES = {b"{": b"}", b"[": b"]", b'"': b'"'}
 LONGEST_LINE = 64 << 20  # unit: bytes; a longer first line is taken for a document
 MAGIC = {
     b"PK\x03\x04": "zip",
@@ -67,6 +68,11 @@ class Head:
         whole = rows if self.size <= len(self.head) else rows[:-1]
         values, broken, first_broken = [], 0, False
         for i, row in enumerate([r.strip().removeprefix(b"\xef\xbb\xbf") for r in whole if r.strip()][:60]):
+            if row[-1:] != CLOSES.get(row[:1]):  # most lines of a pretty-printed document: not worth a parser
+                opens = row[:1] in (b"{", b"[")
+                broken += opens
+                first_broken = first_broken or (opens and i == 0)
+                continue
             try:
                 value = parse.loads(row)[0]
                 if isinstance(value, str):  # a line that holds JSON in a JSON string
@@ -128,7 +134,7 @@ class Head:
             return self.doc
         return [] if self.doc is None else [self.doc]
 
-    @property
+    @cached_property
     def first(self) -> dict[str, Any]:
         """The first record that is an object, or {}."""
         return next((r for r in self.records if isinstance(r, dict)), {})
