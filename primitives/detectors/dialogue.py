@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from primitives.detectors.action import EDIT, FINISH, PLAN, SHELL
+from primitives.detectors.action import EDIT, FINISH, SHELL
 from primitives.detectors.event import Event, line
 from primitives.detectors.registry import declare
 from primitives.detectors.run import Family, Run
@@ -109,11 +109,8 @@ class Dialogue(Family):
         if answer is not None and self.run.writes and self._assumed_at != answer.seq:
             self._default(answer)
 
-    def on_call(self, e: Event) -> None:
-        if self.run.flags & PLAN:
-            self._note((e.name or "").lower(), e)
-
-    def _note(self, name: str, e: Event) -> None:
+    def on_plan(self, e: Event) -> None:
+        name = (e.name or "").lower()
         try:
             args = json.loads(e.args_text or "")
         except ValueError:

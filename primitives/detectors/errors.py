@@ -99,10 +99,6 @@ class Errors(Family):
             str, tuple[Event, bool]
         ] = {}  # tool -> its first unmended failure of this turn, whether it acts
         self._last_failed = False  # the last result of the turn
-        self._unreadable: Event | None = None
-
-    def on_call(self, e: Event) -> None:
-        self._unreadable = e if e.text else None  # the reader's word on arguments that are no JSON
 
     def on_result(self, e: Event) -> None:
         self._last_failed = self.run.failed
@@ -117,7 +113,7 @@ class Errors(Family):
             return
         if name not in self._open and len(self._open) < OPEN and not run.flags & THINK and " already " not in low:
             self._open[name] = (e, bool(run.flags & (WRITE | SHELL)))
-        unreadable = self._unreadable
+        unreadable = run.unreadable
         if unreadable is not None and unreadable.key == e.key:
             self.emit(INVALID, e.seq, unreadable.seq, 1, f"arguments of {name} cannot be read: {line(unreadable.text)}")
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,8 +30,8 @@ UNSEEN = declare(
     "the answer names ids, addresses, links or files that no message, call or result before it contains",
 )
 
-CUT_CHARS = 300  # of a result, read at each end for the mark of a cut
-KEPT_CHARS = 4_000_000  # of source texts held for one run; beyond, claims are not judged
+CUT_CHARS = 200  # of a result, read at each end for the mark of a cut
+SEARCHED_CHARS = 50_000_000  # after which a run's answers are no longer judged against its sources
 TOKENS = 40  # specifics checked in one answer
 _CUT_HINTS = ("truncat", "omitted", "elided", "clipped", "too l")
 _CUT = re.compile(
@@ -77,10 +76,12 @@ _NOTHING = frozenset(
         "not found",
     }
 )
-_CODE = re.compile(r"[A-Z\d][A-Z\d-]{4,}")  # XF7Q2, HAT-136, 4468291
-_NUMBERED = re.compile(r"_\d{4,}\b")  # mia_li_3668
-_JOINT = re.compile(r"[/@]\w")  # inside of an address, a link, a path
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_CODE = re.compile(r"[A-Z0-9-]*")  # XF7Q2, HAT-136, 4468291
+_NUMBERED = re.compile(r"_[0-9]{4,}\b")  # mia_li_3668
 _PLACED = re.compile(r"https?://\S+|[\w.+-]+@[\w-]+\.[\w.-]*\w|[~.]?/?(?:[\w.-]+/)+[\w-]+\.[A-Za-z]{1,5}")
+CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_GLUE = set("_$€£.,:/")  # before digits: an amount, a time, a part of something else
 _EDGES = " \n\t\r\"'`()[]{}<>|*,;"
 
 
@@ -94,33 +95,14 @@ class Evidence(Family):
         self._patience = settings["truncated_output_used"]["calls"]
         self._empty: Event | None = None
         self._least = settings["claims_not_in_output"]["items"]
-        self._sources: deque[str] = deque()
-        self._size = 0
         self._judged_calls = 0
-
-    def _keep(self, text: str | None) -> None:
-        if text and self._size <= KEPT_CHARS:
-            self._sources.append(text)
-            self._size += len(text)
-            if self._size > KEPT_CHARS:
-                self._sources.clear()
-
-    def on_system(self, e: Event) -> None:
-        self._keep(e.text)
-
-    def on_note(self, e: Event) -> None:
-        self._keep(e.text)
-
-    on_user_result = on_note
+        self._searched = 0
 
     def on_user(self, e: Event) -> None:
-        self._keep(e.text)
         self._cut = self._empty = None
 
     def on_call(self, e: Event) -> None:
         self._empty = None
-        if not self.run.flags & FINISH:
-            self._keep(e.args_text)
         cut = self._cut
         if cut is None:
             return
@@ -147,7 +129,6 @@ class Evidence(Family):
 
     def on_result(self, e: Event) -> None:
         text = e.text
-        self._keep(text)
         if e.truncated or (text and _is_cut(text)):
             self._cut, self._cut_calls = e, 0
         flags = self.run.flags
@@ -178,10 +159,9 @@ class Evidence(Family):
                 f"{empty.name} found nothing for {line(empty.args_text, 80)}; the answer does not say so",
             )
         self._empty = None
-        if self.run.calls > self._judged_calls and self._size <= KEPT_CHARS:
+        if self.run.calls > self._judged_calls and self.run.sources and self._searched < SEARCHED_CHARS:
             self._judged_calls = self.run.calls
             self._unseen(answer.seq, answer.text)
-        self._keep(answer.text)
 
     def _unseen(self, seq: int, text: str) -> None:
         unseen = [t for t in specifics(text)[:TOKENS] if not self._is_known(t)]
@@ -190,43 +170,61 @@ class Evidence(Family):
 
     def _is_known(self, token: str) -> bool:
         """Whether a source holds it: a code whole, a numbered name by its number, a path by its last part."""
-        if any(token in source for source in reversed(self._sources)):
+        sources = self.run.sources
+        self._searched += self.run.kept_chars
+        if any(token in text for _, text in reversed(sources)):
             return True
         part = token.rsplit("_", 1)[-1] if "_" in token and token[-1].isdigit() else token.rsplit("/", 1)[-1]
         low = part.lower()
-        return any(low in source.lower() for source in self._sources)
+        return any(low in text.lower() for _, text in sources)
 
 
 def specifics(text: str) -> list[str]:
     """Codes, numbered names, addresses, links and files in a text; no amounts, dates or plain words."""
-    found = []
-    for match in _CODE.finditer(text):
-        token, start, end = match[0], match.start(), match.end()
-        if token.isalpha() or text[end : end + 1].isalnum() or text[end : end + 1] == "_":
-            continue
-        if start and (text[start - 1].isalnum() or text[start - 1] in "_$€£.,:/-"):
-            continue
-        bare = token.replace("-", "")
-        digits = bare.strip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-        if bare.isalpha() or (bare.isdigit() and (len(token) < 6 or bare != token)) or len(set(digits)) < 2:
-            continue
-        found.append(token.rstrip("-"))
+    found = _codes(text)
     for match in _NUMBERED.finditer(text):
         start = match.start()
         while start and (text[start - 1].isalnum() or text[start - 1] == "_"):
             start -= 1
         if text[match.end() : match.end() + 2] != '":':
             found.append(text[start : match.end()])
-    for match in _JOINT.finditer(text) if "/" in text or "@" in text else ():
-        start, end = match.span()
-        while start and text[start - 1] not in _EDGES:
-            start -= 1
-        while end < len(text) and text[end] not in _EDGES:
-            end += 1
-        word = text[start:end].rstrip(".:!?")
-        if len(word) < 200 and _PLACED.fullmatch(word):
-            found.append(word)
+    for joint in "/@":
+        at = text.find(joint)
+        while at >= 0:
+            start, end = at, at + 1
+            while start and text[start - 1] not in _EDGES:
+                start -= 1
+            while end < len(text) and text[end] not in _EDGES:
+                end += 1
+            word = text[start:end].rstrip(".:!?")
+            if len(word) < 200 and _PLACED.fullmatch(word):
+                found.append(word)
+            at = text.find(joint, end)
     return list(dict.fromkeys(found))
+
+
+def _codes(text: str) -> list[str]:
+    """Runs of capitals and digits. Digits are found in a copy of equal length where each is a 0: a hundred times faster."""
+    found = []
+    zeros = text.encode("latin-1", "replace").translate(_ZEROS)
+    at = zeros.find(b"0")
+    while at >= 0:
+        start, end = at, _CODE.match(text, at).end()  # type: ignore[union-attr]
+        at = zeros.find(b"0", end)
+        if end - start < 5 and not (start and text[start - 1].isupper()):
+            continue
+        while start and (text[start - 1].isupper() or text[start - 1] == "-"):
+            start -= 1
+        before, after = text[start - 1 : start], text[end : end + 1]
+        if before.isalnum() or before in _GLUE or after.isalnum() or after == "_":
+            continue
+        token = text[start:end].strip("-")
+        bare = token.replace("-", "")
+        digits = bare.strip(CAPITALS)
+        if len(token) < 5 or (bare.isdigit() and (len(token) < 6 or bare != token)) or len(set(digits)) < 2:
+            continue
+        found.append(token)
+    return found
 
 
 def _is_cut(text: str) -> bool:

@@ -85,7 +85,7 @@ class Loops(Family):
         run = self.run
         if run.flags & THINK:
             return
-        pair = hash((run.action, e.text))
+        pair = run.pair
         self._cycles(e, pair)
         if run.failed:
             self._failed(e)

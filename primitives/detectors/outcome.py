@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from primitives.detectors.action import EDIT, RUN, TEST
+from primitives.detectors.action import EDIT, TEST
 from primitives.detectors.event import Event, line
 from primitives.detectors.registry import declare
 from primitives.detectors.run import Family, Run
@@ -101,12 +101,10 @@ class Outcome(Family):
                     self._placeholder = (e.seq, words)
                 return
 
-    def on_result(self, e: Event) -> None:
-        flags = self.run.flags
-        if not flags & RUN:
-            return
+    def on_ran(self, e: Event) -> None:
         self._run_seq = e.seq
-        self._red = e if self.run.failed or _is_red((e.text or "")[-TAIL_CHARS:], flags) else None
+        red = self.run.failed or _is_red((e.text or "")[-TAIL_CHARS:], self.run.flags)
+        self._red = e if red else None
 
     def on_answer(self, e: Event) -> None:
         answer, run = self.run.answer, self.run

@@ -65,7 +65,7 @@ class Progress(Family):
         run = self.run
         if run.flags & THINK:
             return
-        seen = hash((run.action, e.text))
+        seen = run.pair
         before = self._results.get(seen)
         if before is None:
             if len(self._results) >= REMEMBERED:
@@ -93,7 +93,7 @@ class Progress(Family):
         seq, calls, segment = before
         if segment == self._segment and self.run.calls - calls < self._apart:
             return
-        self._results[hash((self.run.action, e.text))] = (e.seq, self.run.calls, self._segment)
+        self._results[self.run.pair] = (e.seq, self.run.calls, self._segment)
         if self.run.write_seq > seq:
             return
         if self._again == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ _FLAGS: dict[tuple[str | None, int], int] = {}
 _FLAGS_MAX = 8_192
 _PROSE = re.compile(r"\w\.(?:md|txt|rst|json|ya?ml|csv|html|log|toml|cfg|lock|patch|diff)\b|COMMIT")
 BARE_EDIT = 120  # characters: an edit with shorter arguments does not say what it writes
+KEPT_CHARS = 1_000_000  # of sources held for one run
 FINISH_WORDS = 40  # characters: a tool that ends the run and carries more than this carries the answer
 
 
@@ -30,10 +32,14 @@ class Run:
         "emitted",
         "failed",
         "flags",
+        "kept_chars",
+        "pair",
         "said",
         "shells",
         "signals",
+        "sources",
         "spoken",
+        "unreadable",
         "user_seq",
         "user_text",
         "user_turns",
@@ -53,18 +59,33 @@ class Run:
         self.answer: Answer | None = None  # the text of the answer being handed over, during "answer"
         self.flags = 0  # of the current call or result, see action.py
         self.action = 0  # hash of the current call's name and arguments
+        self.pair = 0  # hash of the current result's action and text
         self.failed = False  # whether the current result is a failure
+        self.unreadable: Event | None = None  # the last call, where its arguments are no JSON
+        self.sources: deque[tuple[int, str]] = deque()  # what was said, called and returned: (step, text)
+        self.kept_chars = 0  # of the sources; beyond KEPT_CHARS they are given up and emptied
+
+    def keep(self, seq: int, text: str | None) -> None:
+        if text and self.kept_chars <= KEPT_CHARS:
+            self.kept_chars += len(text)
+            self.sources.append((seq, text))
+            if self.kept_chars > KEPT_CHARS:
+                self.sources.clear()
 
     def called(self, e: Event) -> None:
         self.calls += 1
         self._identify(e)
+        self.unreadable = e if e.text else None  # the reader's word on arguments that are no JSON
         if not self.flags & FINISH:
             self.said = None
+            self.keep(e.seq, e.args_text)
         elif e.args_text and len(e.args_text) > FINISH_WORDS:
             self.said = Event(e.seq, "assistant", agent=e.agent, text=e.args_text)
 
     def returned(self, e: Event) -> None:
         self._identify(e)
+        self.keep(e.seq, e.text)
+        self.pair = hash((self.action, e.text))
         self.failed = e.status in FAILED
         if self.failed:
             return
@@ -91,6 +112,7 @@ class Run:
     def heard(self, e: Event) -> None:
         self.user_seq, self.user_text = e.seq, e.text or ""
         self.user_turns += 1
+        self.keep(e.seq, e.text)
 
 
 class Family:
@@ -98,7 +120,8 @@ class Family:
 
     Beside the kinds of events there is "answer": the agent has handed the turn back with a text (`run.answer`); it
     comes before the "user", "interrupt" or "end" event that shows it; "silence": it has done so with no text; "write":
-    a call that means to change something; "failure": a result that is one.
+    a call that means to change something; "plan": one that keeps the to-do list; "failure": a result that is one; "ran":
+    the result of a call that runs code.
     """
 
     declared: ClassVar[tuple[Detector, ...]] = ()

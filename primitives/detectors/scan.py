@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from primitives.detectors.action import WRITE
+from primitives.detectors.action import PLAN, RUN, WRITE
 from primitives.detectors.dialogue import Dialogue
 from primitives.detectors.errors import Errors
 from primitives.detectors.event import KINDS, Event, Signal, events_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FAMILIES: tuple[type[Family], ...] = (Loops, Progress, Errors, Evidence, Outcome, Dialogue, Safety)
 CUT_OFF = ("limit_", "user_abort")  # how a run ends that had no chance to answer
-DERIVED = ("write", "failure", "answer", "silence")
+DERIVED = ("write", "plan", "failure", "ran", "answer", "silence")
 Handler = Callable[[Family, Event], None]
 Listeners = dict[str, list[tuple[int, Handler]]]
 
@@ -67,10 +67,14 @@ class Scan:
             run.returned(event)
             if run.failed:
                 self._tell("failure", event)
+            if run.flags & RUN:
+                self._tell("ran", event)
         elif kind == "call":
             run.called(event)
             if run.flags & WRITE:
                 self._tell("write", event)
+            if run.flags & PLAN:
+                self._tell("plan", event)
         elif kind == "assistant":
             run.said = run.spoken = event
         elif kind in ("user", "interrupt", "end"):
@@ -80,6 +84,8 @@ class Scan:
                 run.said = None
             if kind == "user":
                 run.heard(event)
+        elif kind in ("system", "note", "user_result"):
+            run.keep(event.seq, event.text)
         elif kind == "reset":
             run.said = run.spoken = None
             run.user_turns = 0
@@ -104,6 +110,7 @@ class Scan:
         if said.text and not said.text.isspace():
             run.answer = Answer(said.seq, said.text)
             self._tell("answer", event)
+            run.keep(said.seq, said.text)
             run.answer = None
         else:
             self._tell("silence", event)

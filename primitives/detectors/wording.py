@@ -48,8 +48,7 @@ _TROUBLE = tuple(
     not available|unavailable|did not|n't |not possible|insufficient|not sufficient|exceed|wrong|mistake|again|instead|
     however|not enough|denied|not allowed|not permitted|warning|missing|reject|not supported|timed out|timeout|
     no longer|trouble|difficult|incorrect|does not|not be |not installed|blocked|need your|i need|need to|manually|
-    transferr|
-    discrepancy|no channel|there is no|there are no|yes/no""".replace("\n    ", "").split("|")
+    transferr|discrepancy|no channel|there is no|there are no|yes/no""".replace("\n    ", "").split("|")
 )
 _HEDGE: Anchored = (
     (
@@ -92,30 +91,27 @@ _ASSUMED: Anchored = (
 )
 _CORRECTED: Anchored = (
     (
-        "i ",
+        "",
         re.compile(
-            r"(?<!like )(?<!\w)i (?:already (?:said|told|gave|provided"
+            r"i (?<!\wi )(?<!like i )(?:already (?:said|told|gave|provided"
             r"|mentioned|asked|explained|answered|confirmed)|told you|said\b"
             r"|(?:only |just |explicitly )?asked (?:you |for |to )"
             r"|(?:didn't|did not|never) (?:ask|want|request|say|said|tell|told|authori[sz]|mean|meant|agree))"
         ),
     ),
     (
-        "you ",
+        "",
         re.compile(
             r"you (?:(?:didn't|did not) (?!mention|say)\w|forgot|missed|ignored|misunderstood|broke|misread"
             r"|(?:weren't|were not|were|aren't|are not) supposed to|shouldn't have|(?:got"
             r"|have) (?:it|that|this) wrong)"
         ),
     ),
+    ("", re.compile(r"not (?:what i (?:asked|wanted|meant|said|requested|need)|right\b(?=[,.!]|$))")),
     (
         "wrong",
         re.compile(r"\b(?:that|this|it)(?:'s| is| was| looks| seems)?(?: just| still| simply)? wrong\b|^wrong\b"),
     ),
-    ("incorrect", re.compile(r"\b(?:that|this|it)(?:'s| is| was) incorrect")),
-    ("not what ", re.compile(r"not what i (?:asked|wanted|meant|said|requested|need)")),
-    ("not right", re.compile(r"\b(?:that|this|it)(?:'s| is) not right\b")),
-    ("why did you", re.compile(r"why did you\b")),
     ("undo ", re.compile(r"(?<!to )\bundo (?:that|this|it|your|the last|those|these)\b")),
     ("revert ", re.compile(r"(?<!to )\brevert (?:that|this|it|your|the last|those|these)\b")),
     (
@@ -125,13 +121,10 @@ _CORRECTED: Anchored = (
             r"|(?:get|see|getting|seeing|have|having) the same)\b"
         ),
     ),
-    (" work", re.compile(r"(?<!if )\b(?:it|that|this) (?:doesn't|does not|didn't|did not) work\b")),
-    (
-        "no, ",
-        re.compile(
-            r"^no, (?:i (?:said|meant|asked|wanted)|that(?:'s| is) (?:not|wrong)|not |you |this is (?:not|wrong))"
-        ),
-    ),
+    ("n't work", re.compile(r"(?<!if )\b(?:it|that|this) (?:doesn't|didn't) work\b")),
+)
+_REFUSED = re.compile(
+    r"no, (?:i (?:said|meant|asked|wanted)|that(?:'s| is) (?:not|wrong)|not |you |this is (?:not|wrong))"
 )
 _NEGATIVE = re.compile(
     r"\b(?:no|not|none|nothing|never|cannot|unable|zero|empty|without|0|neither"
@@ -142,9 +135,14 @@ _NEGATIVE = re.compile(
 def anchored(text: str, patterns: Anchored) -> str | None:
     """The first match with a little of what stands around it; None where no pattern matches.
 
-    A pattern is tried near the first PLACES places of its anchor only.
+    A pattern is tried near the first PLACES places of its anchor only; without an anchor, in the whole text.
     """
     for anchor, pattern in patterns:
+        if not anchor:
+            found = pattern.search(text)
+            if found:
+                return quote(text, found)
+            continue
         at = text.find(anchor)
         places = 0
         while at >= 0 and places < PLACES:
@@ -158,7 +156,8 @@ def anchored(text: str, patterns: Anchored) -> str | None:
 
 def correction(low: str) -> str | None:
     """The words of a user's message (lower-cased) that say the agent did something wrong or not asked for."""
-    return anchored(low, _CORRECTED)
+    refused = _REFUSED.match(low)
+    return quote(low, refused) if refused else anchored(low, _CORRECTED)
 
 
 def quote(text: str, found: re.Match[str], around: int = 40) -> str:
