@@ -46,6 +46,7 @@ class Board:
     cells: list[AgentCell] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     gateway_log: list[dict[str, Any]] = field(default_factory=list)
+    agents: list[str] = field(default_factory=list)  # in the order in which they were sent out
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -83,9 +84,15 @@ class Board:
         )
         if known is not None:
             return known.id
-        id = f"H{len(self.hypotheses) + 1}"
+        id = self._next_id(slot)
         self.hypotheses[id] = Hypothesis(id, statement, Predicate(code), kind, population, slot, about or {})  # type: ignore[arg-type]
         return id
+
+    def _next_id(self, slot: str) -> str:
+        """H2.13 is the 13th hypothesis of the second agent: ids do not depend on which of several agents is quicker."""
+        if slot not in self.agents:
+            self.agents.append(slot)
+        return f"H{self.agents.index(slot) + 1}.{sum(h.slot == slot for h in self.hypotheses.values()) + 1}"
 
     def submit(
         self,
@@ -153,7 +160,7 @@ class Board:
                     "merged into another or not reached",
                 )
             )
-        tested.sort(key=lambda t: int(t.id[1:]))
+        tested.sort(key=lambda t: [int(part) for part in t.id[1:].split(".")])
         return findings, tested
 
     def coverage(self) -> dict[str, Any]:

@@ -85,5 +85,5 @@ def load(folder: Path, name: str) -> Role:
 
 def _sections(text: str) -> dict[str, tuple[str, ...]]:
     marks = list(_SECTION.finditer(text))
-    ends = [m.start() for m in marks[1:]] + [len(text)]
+    ends = [m.start() for m in marks[1:]] + [len(text)] * bool(marks)
     return {m[1]: tuple(_CELL.findall(text[m.end() : end])) for m, end in zip(marks, ends, strict=True)}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from insights import __version__
 from insights.config import agents_dir
-from insights.diagnose import roles
-from insights.diagnose.agent import play
+from insights.diagnose import labels, reason, roles
+from insights.diagnose.agent import Outcome, play
 from insights.diagnose.board import Board
 from insights.diagnose.question import Question, understand
 from insights.errors import GatewayRefused
@@ -23,11 +23,13 @@ from insights.kernel import Gateway, Kernel, Limits
 from insights.records import Citation, Finding, Report
 
 if TYPE_CHECKING:
+    from insights.models import Tiers
     from primitives.corpus import Corpus
 
 SPLIT_ABOVE = 40  # traces; a smaller corpus is not halved: both halves would be too small to see or to test anything
 
 
+NO_COST = {"usd": 0.0, "input_tokens": 0, "output_tokens": 0, "calls": 0}
 MOST_FINDINGS = 24  # a reader's patience; what ranks lower is listed with the hypotheses
 
 
@@ -42,6 +44,7 @@ class Run:
     sandbox: str = "auto"
     agents: Path = field(default_factory=agents_dir)
     tell: Callable[[str], None] = lambda line: None
+    tiers: Tiers | None = None
 
     def __post_init__(self) -> None:
         self.started = time.monotonic()
@@ -51,12 +54,15 @@ class Run:
         self._places = asyncio.Semaphore(int(self.settings["agents_at_once"]))
         self._count: dict[str, int] = {}
         self.means = self.sandbox
+        self.mind = None if self.tiers is None else reason.Mind.of(self, self.tiers)
 
     async def go(self) -> Report:
         """Run the roles to their end and put the report together."""
-        await self.agent("orchestrator", ["rounds"], self._brief())
+        await self.agent("orchestrator", ["rounds"], self.brief())
+        if self.mind is not None:
+            await self.mind.lead()
         findings, tested = self.board.conclude()
-        held = ranked([f for f in findings if f.verdict in ("confirmed", "descriptive")])
+        held = ranked([f for f in findings if f.verdict in ("confirmed", "descriptive")], self.question.intent)
         used = {c.finding_id for c in partition(held, self.board.failed, _tiers(held))}
         findings = renumbered([f for i, f in enumerate(held) if i < MOST_FINDINGS or f.id in used])
         causes = partition(findings, self.board.failed, _tiers(findings))
@@ -67,8 +73,8 @@ class Run:
             intent=f"{self.question.intent} ({self.question.rule})",
             answer=tuple(answer),
             corpus=describe(self.corpus),
-            model=None,
-            cost={"usd": 0.0, "input_tokens": 0, "output_tokens": 0, "calls": 0},
+            model=None if self.mind is None else self.mind.name,
+            cost=NO_COST if self.tiers is None else self.tiers.ledger.cost(),
             partition=causes,
             findings=tuple(findings),
             hypotheses=tuple(tested),
@@ -77,15 +83,21 @@ class Run:
         )
 
     async def agent(self, name: str, sections: list[str], brief: dict[str, Any]) -> dict[str, Any]:
-        """Play one role in a kernel of its own; returns what it brought, for whoever sent it."""
+        """Set one role to work in a kernel of its own, by `sections` of its playbook or, with none, by its model.
+
+        Returns what it brought, for whoever sent it.
+        """
         role = roles.load(self.agents, name)
         self._count[name] = self._count.get(name, 0) + 1
         agent = f"{name}-{self._count[name]}"
+        self.board.agents.append(agent)
         before = set(self.board.hypotheses), set(self.board.examined)
         place = self._places if name != "orchestrator" else asyncio.Semaphore(1)
         async with place:
-            self.tell(f"{agent}: {', '.join(sections)}")
-            gateway = Gateway(self._handlers(role, agent), log=self.board.gateway_log.append)
+            self.tell(f"{agent}: {', '.join(sections) or brief.get('task', 'thinks')}")
+            ended: list[str] = []
+            handlers = self._handlers(role, agent, ended, thinks=not sections and self.mind is not None)
+            gateway = Gateway(handlers, log=self.board.gateway_log.append)
             async with Kernel(
                 self.corpus.path,
                 self.folder,
@@ -95,11 +107,18 @@ class Run:
                 name=agent,
             ) as kernel:
                 self.means = kernel.sandbox
-                outcome = await play(agent, role, sections, brief, kernel, self.board)
+                if sections or self.mind is None:
+                    outcome = await play(agent, role, sections, brief, kernel, self.board)
+                else:
+                    outcome = await self.mind.think(agent, role, brief, kernel, ended)
+        return self._brought(agent, outcome, before)
+
+    def _brought(self, agent: str, outcome: Outcome, before: tuple[set[str], set[str]]) -> dict[str, Any]:
         mine = [h for i, h in self.board.hypotheses.items() if i not in before[0] and h.slot == agent]
         return {
             "agent": agent,
             "stopped": outcome.stopped,
+            "summary": outcome.summary,
             "failed_cells": outcome.failed_cells,
             "hypotheses": [
                 {"id": h.id, "statement": h.statement, "predicate": h.predicate.code, "kind": h.kind,
@@ -110,29 +129,42 @@ class Run:
         }  # fmt: skip
 
     def _limits(self, name: str) -> Limits:
-        waits = 3600.0 if name == "orchestrator" else float(self.settings["cell_seconds"])
-        return Limits(memory_bytes=int(self.settings["memory_gib"]) << 30, cell_seconds=waits)
+        memory = int(self.settings["memory_gib"]) << 30
+        seconds = float(self.settings["cell_seconds"])
+        if self.mind is None:
+            return Limits(memory_bytes=memory, cell_seconds=seconds)
+        return Limits(memory_bytes=memory, cell_seconds=seconds, output_chars=int(self.settings["cell_chars"]))
 
-    def _handlers(self, role: roles.Role, agent: str) -> dict[str, Callable[..., Any]]:
+    def _handlers(self, role: roles.Role, agent: str, ended: list[str], thinks: bool) -> dict[str, Callable[..., Any]]:
         """What the role may do through the gateway, bound to this agent."""
         board = self.board
 
         def submit_hypothesis(**p: Any) -> str:
+            if thinks:
+                p = reason.proposed(p, mined=self.discovery is not None)
             return board.propose(agent, **p)
 
-        def submit_finding(hypothesis_id: str | None = None, **p: Any) -> dict[str, Any]:
+        async def submit_finding(hypothesis_id: str | None = None, **p: Any) -> dict[str, Any]:
+            if thinks:
+                reason.check_words(p)
+            if self.mind is not None:
+                await self.mind.read_gold(p["predicate"])
             cited = tuple(
                 Citation(c["trace_id"], int(c["seq"]), c["quote"], c.get("role", "support"))
                 for c in p.pop("citations", ())
             )
             tested = {k: p.pop(k, None) for k in ("predicate", "kind", "population")}
+            if thinks and hypothesis_id is None:
+                hypothesis_id = submit_hypothesis(statement=p["claim"] or p["title"], about={}, **tested)
             return board.submit(agent, hypothesis_id, cited, p, **tested)
 
         async def dispatch(role: str, briefs: list[dict[str, Any]]) -> list[Any]:
             if role not in ("scout", "investigator"):
                 raise GatewayRefused(f"role {role!r} cannot be dispatched", "scout or investigator")
+            if thinks:
+                self._check_dispatch(briefs)
             return await asyncio.gather(
-                *(self.agent(role, list(b.get("sections", ())), self._brief() | b) for b in briefs)
+                *(self.agent(role, list(b.get("sections", ())), self.brief() | b) for b in briefs)
             )
 
         allowed: dict[str, Callable[..., Any]] = {
@@ -140,11 +172,24 @@ class Run:
             "submit_finding": submit_finding,
             "dispatch": dispatch,
             "coverage": board.coverage,
-            "finish": lambda summary="": None,
+            "finish": lambda summary="": ended.append(str(summary)[:4000]),
+            "save_cohort": lambda name, trace_ids: labels.save_cohort(self.corpus, name, trace_ids, self.folder.name),
         }
+        if self.mind is not None:
+            allowed |= self.mind.verbs()
         return {name: handler for name, handler in allowed.items() if name in role.verbs}
 
-    def _brief(self) -> dict[str, Any]:
+    def _check_dispatch(self, briefs: list[dict[str, Any]]) -> None:
+        """Raises GatewayRefused when a model sends out more agents than a run may have, or when its money is nearly spent."""
+        most = int(self.settings["most_agents"])
+        if len(self.board.agents) + len(briefs) > most:
+            raise GatewayRefused(
+                f"a run may send out {most} agents in all; {len(self.board.agents)} have been", "finish"
+            )
+        if self.mind is not None and self.mind.tiers.budget.wrap_up:
+            raise GatewayRefused("the budget is nearly spent: what is left is for finishing", "finish")
+
+    def brief(self) -> dict[str, Any]:
         """What every agent is told."""
         con = self.corpus.con
         slices = con.execute("SELECT name, count(DISTINCT value) FROM slices GROUP BY 1 ORDER BY 1").fetchall()
@@ -167,7 +212,8 @@ class Run:
     async def _answer(self, findings: list[Finding], causes: Any) -> list[str]:
         from insights.diagnose.answer import lines
 
-        return lines(self.question, self.board, findings, causes)
+        plain = lines(self.question, self.board, findings, causes)
+        return plain if self.mind is None else await self.mind.synthesize(findings, causes, plain)
 
     def _not_analysed(self) -> dict[str, Any]:
         con = self.corpus.con
@@ -183,6 +229,7 @@ class Run:
             "hypotheses_refused": self.board.refused,
             "cells_that_failed": self.board.failures,
             "model": "no model: meaning that only a reader can judge was not judged",
+            **({} if self.mind is None else self.mind.not_analysed()),
         }
 
     def _made(self) -> dict[str, Any]:
@@ -242,9 +289,9 @@ def run_id(question: str) -> str:
 
 def ask(
     corpus: Corpus, question: str, folder: Path, settings: dict[str, Any], *, sandbox: str = "auto",
-    tell: Callable[[str], None] = lambda line: None,
+    tell: Callable[[str], None] = lambda line: None, tiers: Tiers | None = None,
 ) -> tuple[Report, Board]:  # fmt: skip
     """Ask a question of an opened corpus; `folder` is the run's. Returns the report and the board it was made from."""
     slices = corpus.con.execute("SELECT DISTINCT name, value FROM slices").fetchall()
-    run = Run(corpus, understand(question, slices), folder, settings, sandbox, tell=tell)
+    run = Run(corpus, understand(question, slices), folder, settings, sandbox, tell=tell, tiers=tiers)
     return asyncio.run(run.go()), run.board

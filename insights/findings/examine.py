@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from insights.findings import citations as quoting
+from insights.findings import judged
 from insights.findings import predicate as predicates
 from insights.findings.rank import rank_score, severity_of
 from insights.findings.verdict import contrast, count, decide
@@ -53,6 +54,7 @@ def examine(
         ).fetchall()
     )
     failed, passed = (sum(v is side for v in outcomes.values()) for side in (False, True))
+    label = judged.label_in(corpus, hypothesis.predicate.code)
     checked = quoting.verify(corpus, given)
     if not any(c.verified and c.role == "support" for c in checked):
         bad = [m for m in matches if outcomes.get(m.trace_id) is not True]
@@ -63,8 +65,8 @@ def examine(
     labelled = failed + passed > 0
     return Examined(
         hypothesis=hypothesis,
-        prevalence=count(len(ids), n),
-        contrast=_contrast(corpus, hypothesis, ids, confirmation),
+        prevalence=count(len(ids), n) if label is None else _judged(corpus, label, ids, hypothesis),
+        contrast=_contrast(corpus, hypothesis, ids, confirmation, label),
         citations=tuple(c for c in checked if c.verified),
         failed_citations=sum(not c.verified for c in checked),
         trace_ids=ids,
@@ -74,12 +76,20 @@ def examine(
     )
 
 
+def _judged(corpus: Corpus, label: str, ids: tuple[str, ...], hypothesis: Hypothesis) -> Prevalence:
+    from primitives.cohort import resolve
+
+    return judged.prevalence(corpus, label, ids, resolve(corpus, hypothesis.population))
+
+
 def _contrast(
-    corpus: Corpus, hypothesis: Hypothesis, ids: tuple[str, ...], confirmation: str | None
+    corpus: Corpus, hypothesis: Hypothesis, ids: tuple[str, ...], confirmation: str | None, label: str | None
 ) -> Contrast | None:
     from primitives.cohort import resolve
 
     population = hypothesis.population
+    if label is not None:
+        population = judged.judged_traces(label, resolve(corpus, population))
     if confirmation:
         population = (
             f"SELECT trace_id FROM ({resolve(corpus, population)}) WHERE trace_id IN ({resolve(corpus, confirmation)})"

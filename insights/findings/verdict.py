@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from insights.findings.judged import UNCORRECTED
 from insights.records import Contrast, Count, Prevalence, Verdict
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def decide(
         return "refuted", "it holds in no eligible trace"
     if supports == 0:
         return "inconclusive", "no quotation could be verified"
+    if prevalence.method == UNCORRECTED and kind != "contrast":
+        return "inconclusive", "judged by a model and not read again: its own count is no prevalence"
     if kind == "contrast":
         if not labelled and (c is None or c.outcome == "success"):
             return "descriptive", "the corpus has no outcomes to hold it against"

@@ -33,6 +33,9 @@ ANSWERS: dict[str, Any] = {
     "dispatch": [{"role": "scout", "summary": "nothing"}],
     "finish": None,
     "coverage": {"failed": 3, "explained": 0, "unexplained": ["t1"]},
+    "classify": {"rows": [{"trace_id": "t1", "name": "gave_up", "value": "yes", "seq": 5, "quote": "I could not"}]},
+    "extract": {"rows": [{"trace_id": "t1", "value": {"cause": "no order"}, "seq": 5, "quote": "I could not"}]},
+    "summarize": {"answer": "They are slow."},
 }
 
 

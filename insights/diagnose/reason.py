@@ -1,0 +1,185 @@
+"""What a model adds to a run: failures read one by one, agents that think, and an answer in words.
+
+The playbook has run before, so that a run with a model is never poorer than one without. Whatever fails here is counted
+on the board and the report is written from what there is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from insights.diagnose import roles, synthesize
+from insights.diagnose.agent import Outcome
+from insights.diagnose.judge import Judge
+from insights.diagnose.marks import Marks
+from insights.diagnose.think import Thinker, task_text
+from insights.diagnose.transcript import Transcript
+from insights.errors import GatewayRefused, InsightsError
+from insights.findings.judged import label_in
+
+if TYPE_CHECKING:
+    from insights.diagnose.run import Run
+    from insights.kernel import Kernel
+    from insights.models import Tiers
+    from insights.records import Cause, Finding
+
+TYPED = re.compile(r"\d+(?:\.\d+)?\s*(?:%|percent\b|of\s+(?:the\s+)?\d|/\s*\d|out\s+of\b)", re.I)
+SHOWN_FINDINGS = 24  # of the board, in the orchestrator's task
+EXAMPLE_CHARS = 1_600
+CATALOGUE_TOKENS = 3_500
+READING_SHARE = 0.4  # of the budget that the first reading may take
+
+
+@dataclass
+class Mind:
+    """The models of one run at work."""
+
+    run: Run
+    tiers: Tiers
+    marks: Marks
+    judge: Judge
+    slips: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, run: Run, tiers: Tiers) -> Mind:
+        marks = Marks(run.folder)
+        judge = Judge(run.corpus, tiers, marks, roles.load(run.agents, "judge"), run.folder.name, run.tell)
+        return cls(run, tiers, marks, judge)
+
+    @property
+    def name(self) -> str:
+        names = dict.fromkeys([self.tiers.strong.name, self.tiers.fast.name])
+        return " and ".join(names)
+
+    async def lead(self) -> None:
+        """The first reading, then the orchestrator that thinks."""
+        brief = self.run.brief()
+        read = reading_size(self.run.corpus, self.tiers, int(self.run.settings["read"]))
+        for sections, more in ((["reading"], {"read": read, "gold": int(self.run.settings["gold"])}), ([], None)):
+            try:
+                await self.run.agent("orchestrator", sections, brief | (more if more is not None else self._so_far()))
+            except InsightsError as error:
+                self.run.board.failures.append(f"orchestrator: {error}")
+
+    async def think(
+        self, agent: str, role: roles.Role, brief: dict[str, Any], kernel: Kernel, ended: list[str]
+    ) -> Outcome:
+        """One agent's work by the model of its tier."""
+        import json
+
+        model = self.tiers[role.tier]
+        await kernel.run(f"import json\nbrief = json.loads({json.dumps(json.dumps(brief))})")
+        about = {
+            "agent": role.name, "model": model.name, "task_id": f"{role.name}: {self.run.question.text}",
+            "run_id": self.run.folder.name, "framework": "insights",
+        }  # fmt: skip
+        transcript = Transcript(self.run.folder, agent, about)
+        thinker = Thinker(
+            agent,
+            role,
+            kernel,
+            model,
+            self.marks,
+            self.run.board,
+            transcript,
+            lambda: ended[-1] if ended else None,
+            self.slips,
+        )
+        outcome = await thinker.think(self.system(role, brief), task_text(brief))
+        self.run.tell(f"{agent}: {outcome.stopped}, {thinker.tokens:,} tokens: {outcome.summary[:160]}")
+        return outcome
+
+    def system(self, role: roles.Role, brief: dict[str, Any]) -> str:
+        """The role's prompt, the same for every agent of that role."""
+        from primitives.catalogue import catalogue
+        from primitives.registry import VERBS
+
+        names = sorted(n for n, v in VERBS.items() if not (v.acts or v.spends) or n in role.verbs)
+        cells = [cell for section in role.playbook.values() for cell in section]
+        example = min(cells, key=len, default="overview()")
+        return role.render(
+            question=self.run.question.text, catalogue=catalogue(CATALOGUE_TOKENS, names), discovery=self.run.discovery,
+            read=self.judge.read > 0, example=example.strip()[:EXAMPLE_CHARS],
+        )  # fmt: skip
+
+    def verbs(self) -> dict[str, Callable[..., Any]]:
+        """What only a run with a model can do for a cell."""
+        return {"classify": self.judge.classify, "extract": self.judge.extract, "summarize": self.judge.summarize}
+
+    async def read_gold(self, predicate: str) -> None:
+        """Before a finding on a judged label is counted: its gold, unless it has some."""
+        label = label_in(self.run.corpus, predicate)
+        if label is not None:
+            await self.judge.ensure_gold(label, int(self.run.settings["gold"]))
+
+    async def synthesize(self, findings: Sequence[Finding], causes: Sequence[Cause], plain: list[str]) -> list[str]:
+        """The answer in the model's words and the findings' numbers; `plain` where it cannot be had."""
+        role = roles.load(self.run.agents, "synthesizer")
+        try:
+            found = await synthesize.write(
+                role, self.tiers[role.tier], self.marks, self.run.question.text, findings, causes, self.run.board
+            )
+        except InsightsError as error:
+            self.run.board.failures.append(f"synthesizer: {error}")
+            return plain
+        return found or plain
+
+    def not_analysed(self) -> dict[str, Any]:
+        """What the models could not do, and what was kept from them."""
+        return {
+            "model": f"{self.judge.read} readings of traces; {sum(self.judge.unjudged.values())} answers could not be used",
+            "answers_not_used": dict(self.judge.unjudged),
+            "model_slips": dict(self.slips),
+            "secrets_masked": self.tiers.masked,
+            "budget": "reached: the run was wrapped up early" if self.tiers.budget.wrap_up else "not reached",
+        }
+
+    def _so_far(self) -> dict[str, Any]:
+        """What the orchestrator is told: bounded, whatever the size of the corpus."""
+        board = self.run.board
+        findings, tested = board.conclude()
+        order = {"confirmed": 0, "descriptive": 1}
+        findings.sort(key=lambda f: (order.get(f.verdict, 2), -f.rank_score))
+        lines = [
+            f"{f.id} {f.verdict}: {f.title[:140]} ({f.prevalence.k} of {f.prevalence.n}; {f.terminal} of them fail, {f.recovered} pass)"
+            for f in findings[:SHOWN_FINDINGS]
+        ]
+        ledger = board.coverage()
+        left = len(ledger["unexplained"])
+        task = f"{len(tested)} hypotheses have been tested; {left} of {ledger['failed']} failures are unexplained."
+        return {"task": task, "so_far": "\n" + "\n".join(lines)}
+
+
+def proposed(p: dict[str, Any], *, mined: bool) -> dict[str, Any]:
+    """A model's hypothesis: what suggested it is the discovery half, so it is tested on the other."""
+    about = {k: v for k, v in dict(p.get("about") or {}).items() if k != "outcome"}
+    taxonomy = about.get("taxonomy") if isinstance(about.get("taxonomy"), dict) else {}
+    actor = about.pop("actor", None) or (taxonomy or {}).get("actor") or "agent"
+    return {**p, "about": {**about, "mined": mined, "taxonomy": {**(taxonomy or {}), "actor": str(actor), "tier": "1"}}}
+
+
+def check_words(p: dict[str, Any]) -> None:
+    """Raises GatewayRefused when a finding types a count or a share."""
+    for name in ("title", "claim", "mechanism"):
+        found = TYPED.search(str(p.get(name, "")))
+        if found:
+            raise GatewayRefused(f"{name} types a number ({found[0]!r})", "leave it out: the host counts and prints it")
+
+
+def reading_size(corpus: Any, tiers: Tiers, most: int) -> int:
+    """How many failed traces the first reading takes: each is read once to explain it and once, like a passed one, to label it."""
+    from primitives.tokens import CHARACTERS_PER_TOKEN
+
+    row = corpus.con.execute("SELECT sum(text_len), count(DISTINCT trace_id) FROM steps").fetchall()[0]
+    tokens = (row[0] or 0) / CHARACTERS_PER_TOKEN / max(row[1], 1) + 1_500
+    budget, price = tiers.budget, tiers.fast.price
+    sizes = [most]
+    if budget.tokens is not None:
+        sizes.append(int(READING_SHARE * (budget.tokens - budget.spent_tokens) / (3 * tokens)))
+    if budget.usd is not None and price is not None:
+        sizes.append(int(READING_SHARE * (budget.usd - budget.spent_usd) / (3 * price.cost(int(tokens), 0, 0, 400))))
+    return max(min(sizes), 1)
