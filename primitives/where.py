@@ -26,8 +26,8 @@ def where(corpus: Corpus, cohort: Any, *, population: Any = None, min_support: i
     min_support: traces of the cohort that must meet a condition.
     limit: rows returned.
 
-    Columns: condition (in words), k_in of n_in traces of the cohort meet it, k_out of n_out of the others do, share_in,
-        share_out, f1 (of "meets the condition" as a guess of "is in the cohort"), predicate (SQL giving trace_id).
+    Columns: condition (in words), k_in of n_in (traces of the cohort that meet it, of all in it), k_out of n_out (of the
+        others), share_in, share_out, f1 (of "meets the condition" as a guess of "is in the cohort"), predicate (SQL giving trace_id).
     Rows: conditions commoner in the cohort than outside, best f1 first; of those with equal counts the shortest. Descriptive:
     nothing is tested or adjusted. Errors: CohortNotUnderstood.
 
@@ -41,7 +41,7 @@ def where(corpus: Corpus, cohort: Any, *, population: Any = None, min_support: i
         f"""CREATE OR REPLACE TEMP TABLE where_traces AS SELECT trace_id, trace_id IN ({inside}) AS inside FROM traces
         WHERE trace_id IN ({resolve(corpus, population)}) OR trace_id IN ({inside}) ORDER BY md5(trace_id) LIMIT {MOST_TRACES}"""
     )
-    n_in, n_out = con.execute("SELECT count_if(inside), count_if(NOT inside) FROM where_traces").fetchall()[0]
+    n_in, n_out = con.execute("SELECT count(*) FILTER (inside), count(*) FILTER (NOT inside) FROM where_traces").fetchall()[0]
     within = "SELECT trace_id FROM where_traces"
     rows = con.execute(
         f"""SELECT part, key, count_if(inside) AS k_in, count_if(NOT inside) AS k_out FROM (
