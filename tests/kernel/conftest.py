@@ -14,7 +14,7 @@ import pytest
 
 import insights.corpus
 from insights.errors import SandboxUnavailable
-from insights.kernel import Cell, Gateway, Kernel, Limits, choose_sandbox
+from insights.kernel import Cell, Gateway, Kernel, Limits, choose_sandbox, session
 
 SANDBOXES = ("bubblewrap", "landlock")
 MIB = 1 << 20
@@ -120,7 +120,9 @@ def fragile(
     run_dir = tmp_path_factory.mktemp("fragile")
     kernel = Kernel(corpus, run_dir, limits=Limits(cell_seconds=3), sandbox=sandbox)
     wait(kernel.start())
-    yield Place(kernel, run_dir, run_dir, wait, [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "INTERRUPT_GRACE", 2)
+        yield Place(kernel, run_dir, run_dir, wait, [])
     wait(kernel.shutdown())
 
 
