@@ -38,7 +38,7 @@ FILES: dict[str, tuple[bytes, int, set[str]]] = {
     "packed.jsonl.gz": (gzip.compress(f"{RUN}\n".encode()), 1, set()),
     "noise.log": (f"INFO start\n{RUN}\nwarn: x\n{RUN}\nbye\n".encode(), 2, {"bad_line"}),
     "lfs.json": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", 0, {"unrecognised"}),
-    "pickle.pkl": (b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n.", 0, {"unrecognised"}),
+    "pickle.pkl": (b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n.", 0, set()),
     "line.jsonl": (RUN.replace("hi", "x" * 3_000_000).encode() + b"\n" + RUN.encode() + b"\n", 2, set()),
     "numbers.jsonl": (b'42\n"text"\n[1]\n{"messages": "none"}\n' + RUN.encode() + b"\n", 1, {"not_a_conversation"}),
     "types.jsonl": (b'{"messages": [1, null, {"role": 7}, {"role": "user", "content": {"a": [1]}}, {"role": "assistant",'

@@ -51,6 +51,11 @@ def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def word(value: Any) -> str:
+    """The value where it is text, else "": what may be looked up in a set or a mapping."""
+    return value if isinstance(value, str) else ""
+
+
 def sequence(value: Any) -> list[Any]:
     """The value where it is a list, else an empty one."""
     return value if isinstance(value, list) else []

@@ -21,7 +21,7 @@ import orjson
 from insights.corpus.formats import Confidence, reader
 from insights.corpus.formats.chat import SCORES, VERDICTS, apply_metadata, flatten, timestamp
 from insights.corpus.formats.request_log import Conversation, Log, Request, name_of
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace
@@ -134,7 +134,7 @@ def add_result(t: Trace, block: dict[str, Any], where: dict[str, Any]) -> int:
 def has_blocks(messages: Any) -> bool:
     """Whether a list of messages has content blocks that only Anthropic's API has."""
     return isinstance(messages, list) and any(
-        isinstance(b, dict) and b.get("type") in BLOCKS
+        isinstance(b, dict) and word(b.get("type")) in BLOCKS
         for m in messages
         if isinstance(m, dict) and isinstance(m.get("content"), list)
         for b in m["content"]

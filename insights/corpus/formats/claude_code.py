@@ -162,7 +162,7 @@ def _place(source: Source, session: Session, entry: Entry, alone: bool) -> bool:
     """Put a line where it belongs; False where it is no part of a conversation."""
     value = entry.value
     kind = value.get("type")
-    if kind in TITLES:
+    if isinstance(kind, str) and kind in TITLES:
         if value.get(TITLES[kind]):
             session.metadata.setdefault("title" if kind != "agent-name" else "agent_name", value[TITLES[kind]])
         return True
@@ -177,7 +177,7 @@ def _place(source: Source, session: Session, entry: Entry, alone: bool) -> bool:
         return True
     if kind == "progress":
         return _place_progress(source, session, entry)
-    if (kind not in CHAIN and kind not in BARE) or kind == "result" or is_silent(value):
+    if str(kind) not in CHAIN | BARE or kind == "result" or is_silent(value):
         return False
     call = value.get("parent_tool_use_id")
     if isinstance(call, str):

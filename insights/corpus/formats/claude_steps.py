@@ -11,7 +11,7 @@ from typing import Any
 from insights.corpus.formats.anthropic_messages import anthropic_usage, block_parts
 from insights.corpus.formats.chat import flatten, timestamp
 from insights.corpus.formats.claude_tree import INTERRUPTED, Entry
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, mappings, number, word
 from insights.corpus.trace import Trace
 
 HARNESS = re.compile(
@@ -178,7 +178,7 @@ class Builder:
         for key, n in usage.items():
             if n is not None:
                 known[key] = max(n, known.get(key) or 0)
-        known["model"] = message.get("model") or known.get("model")
+        known["model"] = word(message.get("model")) or known.get("model")
         known["native_finish_reason"] = known["finish_reason"] = message.get("stop_reason") or known.get(
             "finish_reason"
         )
@@ -341,7 +341,7 @@ class Builder:
         failed = last.get("is_error") and last.get("subtype") == "success"
         t.end_reason = "error" if failed else RESULTS.get(str(last.get("subtype")), "unknown")
         if isinstance(last.get("duration_ms"), (int, float)):
-            t.duration_s = sum(r.get("duration_ms") or 0 for r in results) / 1000
+            t.duration_s = sum(number(r.get("duration_ms")) or 0 for r in results) / 1000
         usage = anthropic_usage(last.get("usage"))
         if len(results) == 1 and usage.get("output_tokens") is not None:
             t.usage_basis = "reported_total"
@@ -349,11 +349,9 @@ class Builder:
                 setattr(t, key, n)
         if isinstance(last.get("result"), str):
             t.final_output = last["result"]
-        t.metadata["num_turns"] = sum(r.get("num_turns") or 0 for r in results)
+        t.metadata["num_turns"] = sum(number(r.get("num_turns")) or 0 for r in results)
         t.extra["model_usage"] = last.get("modelUsage")
-        denied = {
-            d.get("tool_use_id") for r in results for d in r.get("permission_denials") or [] if isinstance(d, dict)
-        }
+        denied = {str(d.get("tool_use_id")) for r in results for d in mappings(r.get("permission_denials"))}
         for call in t.calls:
             if call.native_id in denied:
                 call.status, call.error_basis = "denied", "flag"
@@ -367,7 +365,7 @@ def is_silent(value: dict[str, Any]) -> bool:
         return not isinstance(held, dict) or (held.get("type") != "queued_command" and _attached(held) is None)
     if kind == "system" and subtype == "stop_hook_summary":
         return not value.get("hookErrors") and not value.get("preventedContinuation")
-    return kind == "system" and not value.get("content") and subtype not in LOUD
+    return kind == "system" and not value.get("content") and str(subtype) not in LOUD
 
 
 def _attached(held: dict[str, Any]) -> Any:
@@ -411,7 +409,7 @@ def _by_origin(blocks: list[Any], value: dict[str, Any]) -> Iterator[tuple[str, 
 def _spoken(value: dict[str, Any]) -> bool:
     origin = value.get("origin")
     kind = origin.get("kind") if isinstance(origin, dict) else None
-    return kind is None or kind in SPOKEN
+    return kind is None or str(kind) in SPOKEN
 
 
 def _joined(before: str | None, more: str | None) -> str | None:

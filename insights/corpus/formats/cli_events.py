@@ -23,7 +23,7 @@ import orjson
 
 from insights.corpus.formats import Confidence, reader
 from insights.corpus.formats.chat import flatten, timestamp
-from insights.corpus.parse import mapping, mappings, word
+from insights.corpus.parse import mapping, mappings, sequence, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace, as_text
@@ -275,7 +275,7 @@ def _antigravity(t: Trace, value: dict[str, Any], where: dict[str, Any]) -> bool
             seq = t.step("assistant", None, origin="model", **where)
             t.call(seq, kind.lower(), None, started_at=where["ts"])
         status = None if value.get("status") == "DONE" else "error"
-        cut = "content" in (value.get("truncated_fields") or [])
+        cut = "content" in sequence(value.get("truncated_fields"))
         t.result(
             text, status=status, error_basis=status and "flag", call_columns={"result_truncated": cut or None}, **where
         )

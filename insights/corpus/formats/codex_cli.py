@@ -26,7 +26,7 @@ from typing import Any
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.chat import timestamp
 from insights.corpus.formats.codex_events import Rollout
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace
@@ -46,9 +46,9 @@ BURST = 1.0  # unit: seconds after the first line within which lines of a fork w
 
 def _detect(head: Head) -> Confidence | None:
     lines = [v for v in head.records if isinstance(v, dict)]
-    if any(v.get("type") in LINES and isinstance(v.get("payload"), dict) for v in lines):
+    if any(word(v.get("type")) in LINES and isinstance(v.get("payload"), dict) for v in lines):
         return "certain"
-    if sum(v.get("type") in EXEC for v in lines) >= 2 or any(v.get("type") == "thread.started" for v in lines):
+    if sum(word(v.get("type")) in EXEC for v in lines) >= 2 or any(v.get("type") == "thread.started" for v in lines):
         return "certain"
     if any(isinstance(v.get("msg"), dict) and "type" in v["msg"] and "id" in v for v in lines):
         return "likely"
@@ -86,7 +86,7 @@ mark(
 @reader("codex_cli", title="Codex CLI sessions", rank=20, detect=_detect)
 def read(source: Source) -> Iterator[Trace]:
     records = [r for r in source.records() if _is_object(source, r)]
-    if any(r.value.get("type") in EXEC for r in records[:50]):
+    if any(word(r.value.get("type")) in EXEC for r in records[:50]):
         for thread in _threads(records):
             yield from _read(source, thread, is_exec=True)
     else:

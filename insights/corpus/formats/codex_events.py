@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from insights.corpus.formats.response_items import Items
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, number
 from insights.corpus.source import Record
 from insights.corpus.trace import Trace
 
@@ -273,7 +273,7 @@ class Rollout(Items):
         """What the end event says of a call that has its result: exit code, failure, duration."""
         took = end.get("duration")
         if isinstance(took, dict):
-            call.duration_ms = (took.get("secs") or 0) * 1000 + (took.get("nanos") or 0) / 1e6
+            call.duration_ms = (number(took.get("secs")) or 0) * 1000 + (number(took.get("nanos")) or 0) / 1e6
         code = end.get("exit_code")
         result = mapping(end.get("result"))
         failed = end.get("success") is False or "Err" in result or mapping(result.get("Ok")).get("isError") is True

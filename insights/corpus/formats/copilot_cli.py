@@ -22,7 +22,7 @@ from typing import Any
 
 from insights.corpus.formats import Confidence, reader
 from insights.corpus.formats.chat import timestamp
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace, as_text
@@ -144,8 +144,7 @@ class Session:
             data.get("apiCallId") if not any(c["llm_call_id"] == data.get("apiCallId") for c in t.llm_calls) else None,
             first_seq=seq, model=model, provider="github", output_tokens=data.get("outputTokens"),
             started_at=t.steps[seq - 1].ts if seq else None, ended_at=where["ts"], status="ok")  # fmt: skip
-        for request in data.get("toolRequests") or []:
-            held = mapping(request)
+        for held in mappings(data.get("toolRequests")):
             _, _, begun = self._started.pop(str(held.get("toolCallId")), (t, {}, where))
             t.call(seq, held.get("name"), held.get("arguments"), id=held.get("toolCallId"), started_at=begun["ts"])
 

@@ -21,7 +21,7 @@ from typing import Any
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.chat import flatten, timestamp
 from insights.corpus.formats.response_items import EXIT_CODE
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, mappings, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace, as_text
@@ -41,7 +41,7 @@ def _detect(head: Head) -> Confidence | None:
     if "sessionId" in first and ("projectHash" in first or "startTime" in first) and "message" not in first:
         return "certain"
     if listed and all(
-        isinstance(m, dict) and m.get("type") in TYPES and "role" not in m for m in listed[:-1] or listed
+        isinstance(m, dict) and word(m.get("type")) in TYPES and "role" not in m for m in listed[:-1] or listed
     ):
         return "likely"
     if any("$set" in v or "$rewindTo" in v for v in head.records if isinstance(v, dict)):
@@ -104,7 +104,7 @@ def _update(value: dict[str, Any], record: Record, header: dict[str, Any], messa
         if own in messages:
             before, place, on_path = messages[own]
             messages[own] = ({**before, **patch}, place, on_path)
-    elif value.get("type") in TYPES or "role" in value:
+    elif word(value.get("type")) in TYPES or "role" in value:
         messages[own] = (value, record, True)
     else:
         return False
@@ -141,15 +141,12 @@ def _message(t: Trace, m: dict[str, Any], where: dict[str, Any]) -> None:
         add_parts(t, "assistant" if kind in ("gemini", "model") else "user", m["parts"], where)
     elif kind in ("gemini", "model"):
         thoughts = [
-            "\n".join(str(h[k]) for k in ("subject", "description") if h.get(k))
-            for h in m.get("thoughts") or []
-            if isinstance(h, dict)
+            "\n".join(str(h[k]) for k in ("subject", "description") if h.get(k)) for h in mappings(m.get("thoughts"))
         ]
         seq = t.step("assistant", text, origin="model", reasoning="\n\n".join(thoughts) or None, parts=parts, **where)
         _usage(t, seq, m, where["ts"])
-        for call in m.get("toolCalls") or []:
-            if isinstance(call, dict):
-                _call(t, seq, call, where)
+        for call in mappings(m.get("toolCalls")):
+            _call(t, seq, call, where)
     elif kind == "user":
         t.step("user", text, origin="harness" if HARNESS.match(text or "") else "human", parts=parts, **where)
     elif kind == "error":

@@ -32,7 +32,7 @@ from insights.corpus.formats.chat import (
     timestamp,
 )
 from insights.corpus.formats.request_log import NAMES, Conversation, Log, Request, name_of
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, mappings, sequence, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace
@@ -71,7 +71,7 @@ def _are_messages(messages: Any, *, cut: bool) -> bool:
     if not isinstance(messages, list) or not messages:
         return False
     if cut and len(messages) == 1:
-        return isinstance(messages[0], dict) and messages[0].get("role") in ROLES
+        return isinstance(messages[0], dict) and word(messages[0].get("role")) in ROLES
     return all(is_message(m) for m in messages[:-1] or messages)
 
 
@@ -196,7 +196,7 @@ def _trace(source: Source, conversation: Conversation) -> Trace:
         t.duration_s = sum(took) / 1000
     if len(conversation.calls) > 1:
         t.ended_at = t.ended_at or _time(value)
-    n_more = sum(max(0, len(_response(r.value).get("choices") or []) - 1) for _, r in conversation.calls)
+    n_more = sum(max(0, len(sequence(_response(r.value).get("choices"))) - 1) for _, r in conversation.calls)
     if n_more:
         t.issue("choices_left_out", "answers after the first of a request", severity="info", n=n_more)
     return t
@@ -217,7 +217,7 @@ def _model_call(t: Trace, request: Request, seq: int | None) -> None:
         return
     cost = next((c for c in (value.get("cost"), mapping(response.get("_hidden_params")).get("response_cost"),
                              usage.get("cost")) if isinstance(c, (int, float))), None)  # fmt: skip
-    finish = next((c.get("finish_reason") for c in response.get("choices") or [] if isinstance(c, dict)), None)
+    finish = next((c.get("finish_reason") for c in mappings(response.get("choices"))), None)
     started = _time(value)
     latency = next((float(value[k]) * m for k, m in (("latency_sec", 1000.0), ("latency_ms", 1.0)) if
                     isinstance(value.get(k), (int, float))), None)  # fmt: skip
@@ -274,7 +274,7 @@ class Chunks:
             self._open[own] = (held, record)
         held, _ = self._open[own]
         held["usage"] = chunk.get("usage") or held.get("usage")
-        for choice in (chunk.get("choices") or [])[:1]:
+        for choice in sequence(chunk.get("choices"))[:1]:
             self._delta(held["message"], mapping(mapping(choice).get("delta")))
             held["finish_reason"] = mapping(choice).get("finish_reason") or held.get("finish_reason")
 
@@ -282,13 +282,13 @@ class Chunks:
         for key in ("content", "reasoning_content", "reasoning", "refusal"):
             if isinstance(delta.get(key), str):
                 message[key] = (message.get(key) or "") + delta[key]
-        for part in delta.get("tool_calls") or []:
+        for part in mappings(delta.get("tool_calls")):
             piece, function = mapping(part), mapping(mapping(part).get("function"))
-            at = piece.get("index", len(message["tool_calls"]))
+            at = str(piece.get("index", len(message["tool_calls"])))
             call = message["tool_calls"].setdefault(at, {"id": None, "function": {"name": "", "arguments": ""}})
             call["id"] = call["id"] or piece.get("id")
-            call["function"]["name"] += function.get("name") or ""
-            call["function"]["arguments"] += function.get("arguments") or ""
+            call["function"]["name"] += word(function.get("name"))
+            call["function"]["arguments"] += word(function.get("arguments"))
 
     def requests(self) -> Iterator[Request]:
         for held, record in self._open.values():

@@ -22,7 +22,7 @@ from insights.corpus.formats import Confidence, reader
 from insights.corpus.formats.chat import apply_metadata, timestamp
 from insights.corpus.formats.request_log import Conversation, Log, Request
 from insights.corpus.formats.response_items import CALLS, HOSTED, OUTPUTS, Items
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace
@@ -34,7 +34,7 @@ LEFT_OUT = ("output", "input", "tools", "usage", "request", "response", "metadat
 
 
 def _is_item(value: Any) -> bool:
-    if not isinstance(value, dict) or value.get("type") not in ITEMS or "payload" in value:
+    if not isinstance(value, dict) or word(value.get("type")) not in ITEMS or "payload" in value:
         return False
     if value["type"] == "message":
         content = value.get("content")

@@ -25,7 +25,7 @@ from typing import Any
 
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.chat import flatten, timestamp
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, sequence, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace, as_text
@@ -65,7 +65,7 @@ def _detect_openclaw(head: Head) -> Confidence | None:
 def _detect_telemetry(head: Head) -> Confidence | None:
     lines = [v for v in head.records if isinstance(v, dict)]
     keyed = any("sessionKey" in v or "channel" in v for v in lines)
-    return "likely" if keyed and sum(v.get("type") in EVENTS for v in lines) >= 2 else None
+    return "likely" if keyed and sum(word(v.get("type")) in EVENTS for v in lines) >= 2 else None
 
 
 mark(
@@ -184,7 +184,7 @@ def _answer(t: Trace, m: dict[str, Any], where: dict[str, Any]) -> None:
     content = m.get("content")
     blocks = content if isinstance(content, list) else [{"type": "text", "text": content}]
     held = [mapping(b) for b in blocks]
-    thoughts = [b["thinking"] for b in held if b.get("type") == "thinking" and b.get("thinking")]
+    thoughts = [str(b["thinking"]) for b in held if b.get("type") == "thinking" and b.get("thinking")]
     texts = [str(b["text"]) for b in held if b.get("type") == "text" and b.get("text")]
     rest = [b for b in held if b.get("type") not in ("text", "thinking", "toolCall")]
     hidden = any(b.get("type") == "thinking" for b in held) and not thoughts
@@ -324,7 +324,7 @@ def _telemetry(t: Trace, value: dict[str, Any], where: dict[str, Any], waiting: 
 
 
 def _telemetry_end(t: Trace, value: dict[str, Any], where: dict[str, Any]) -> None:
-    last = next((m for m in reversed(value.get("messages") or []) if mapping(m).get("role") == "assistant"), None)
+    last = next((m for m in reversed(sequence(value.get("messages"))) if mapping(m).get("role") == "assistant"), None)
     content = mapping(last).get("content")
     blocks = [mapping(b) for b in content] if isinstance(content, list) else []
     text = "\n\n".join(str(b["text"]) for b in blocks if b.get("type") == "text") or None

@@ -31,7 +31,7 @@ import orjson
 
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.chat import timestamp
-from insights.corpus.parse import clean, mapping
+from insights.corpus.parse import clean, mapping, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace, as_text
@@ -108,7 +108,7 @@ def _from_document(source: Source) -> Iterator[Trace]:
     if "messages" in document:
         rows = [m for m in document["messages"] if isinstance(m, dict)]
         messages: list[Message] = [
-            (mapping(m.get("info")), m.get("parts") or [], f"/messages/{i}") for i, m in enumerate(rows)
+            (mapping(m.get("info")), sequence(m.get("parts")), f"/messages/{i}") for i, m in enumerate(rows)
         ]
         yield _trace(mapping(document.get("info")), messages)
     elif "id" in document:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from insights.corpus.formats.chat import flatten
+from insights.corpus.parse import sequence
 from insights.corpus.source import Record
 
 MOST_OPEN = 256  # unit: conversations held while waiting for a line that continues them
@@ -130,7 +131,7 @@ def _said(message: Any) -> Iterator[Any]:
     for key in ("arguments", "output", "input"):  # items of the Responses API
         if key in message:
             yield str(message[key])
-    for call in message.get("tool_calls") or ():
+    for call in sequence(message.get("tool_calls")):
         function = call.get("function") if isinstance(call, dict) else None
         yield str(function.get("arguments")) if isinstance(function, dict) else str(call)
 
