@@ -46,3 +46,7 @@ def test_a_reader_makes_the_same_of_its_format(name: str) -> None:
 def test_the_format_of_a_folder_is_what_its_name_says(name: str) -> None:
     assert name in FORMATS
     assert f": {name}, trace, " in (HERE / "golden" / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def test_every_format_that_is_read_has_an_example() -> None:
+    assert sorted(name for name, known in FORMATS.items() if known.role == "trace" and name not in FOLDERS) == []

@@ -25,6 +25,7 @@ from typing import Any
 from insights.corpus import parse
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.chat import add_messages, timestamp
+from insights.corpus.formats.tau2_reference import add_reference
 from insights.corpus.parse import mapping, mappings, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import STREAM_ABOVE, Record, Source
@@ -148,7 +149,7 @@ def _trace(
     _messages(t, run, record)
     _usage(t, run, user.get("llm"))
     _outcome(t, run)
-    _reference(t, mapping(run.get("reward_info")), mapping(mapping(task).get("evaluation_criteria")))
+    add_reference(t, mapping(run.get("reward_info")), mapping(mapping(task).get("evaluation_criteria")))
     _texts(t, run, task or {}, environment)
     return t
 
@@ -289,46 +290,6 @@ def _outcome(t: Trace, run: Mapping[str, Any]) -> None:
     for key in ("review", "hallucination_check", "user_only_review"):
         if run.get(key):
             t.extra[key] = run[key]
-
-
-def _reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, Any]) -> None:
-    """Checked items with their verdicts; what was not checked comes from the task, with `met` unknown."""
-    checks = mappings(graded.get("action_checks")) or [{"action": a} for a in mappings(criteria.get("actions"))]
-    for check in checks:
-        action = mapping(check.get("action"))
-        extra = {"requestor": action.get("requestor"), "tool_type": check.get("tool_type")}
-        t.expect(
-            "action",
-            name=action.get("name"),
-            args=action.get("arguments"),
-            grp="ACTION",
-            met=check.get("action_match"),
-            extra={k: v for k, v in extra.items() if v},
-        )
-    for check in mappings(graded.get("communicate_checks")) or [
-        {"info": i} for i in sequence(criteria.get("communicate_info"))
-    ]:
-        t.expect("output", value=str(check.get("info")), grp="COMMUNICATE", met=check.get("met"))
-    asserted = sequence(criteria.get("nl_assertions"))
-    for check in mappings(graded.get("nl_assertions")) or [{"nl_assertion": a} for a in asserted]:
-        t.expect(
-            "assertion",
-            value=str(check.get("nl_assertion")),
-            grp="NL_ASSERTION",
-            met=check.get("met"),
-            extra={"justification": check["justification"]} if check.get("justification") else None,
-        )
-    states = sequence(criteria.get("env_assertions"))
-    for check in mappings(graded.get("env_assertions")) or [{"env_assertion": a} for a in states]:
-        state = mapping(check.get("env_assertion"))
-        t.expect(
-            "assertion",
-            name=state.get("func_name"),
-            args=state.get("arguments"),
-            grp="ENV_ASSERTION",
-            met=check.get("met"),
-            extra={"env_type": state.get("env_type"), "assert_value": state.get("assert_value")},
-        )
 
 
 def _texts(t: Trace, run: Mapping[str, Any], task: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
