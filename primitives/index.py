@@ -15,7 +15,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,7 +215,7 @@ def _places(con: duckdb.DuckDBPyConnection, home: Path) -> int:
     import numpy as np
 
     written = home / "places.new.npz"
-    np.savez(written, **vars(places(con)))
+    np.savez(written, **asdict(places(con)))
     written.replace(home / "places.npz")
     con.execute(f"COPY (SELECT h, text_no FROM search_texts) TO '{_quoted(home / 'texts.parquet')}' (FORMAT parquet)")
     row = con.execute("SELECT count(*) FROM search_texts").fetchone()
@@ -243,8 +243,12 @@ class Places:
     pointers: np.ndarray
     keys: np.ndarray
 
-    def first(self, text_no: int) -> int:
-        return int(self.keys[self.pointers[text_no]])
+    @cached_property
+    def text_of(self) -> np.ndarray:
+        """The number of the text at each of `keys`."""
+        import numpy as np
+
+        return np.repeat(np.arange(len(self.pointers) - 1), np.diff(self.pointers))
 
     def of(self, text_no: int) -> np.ndarray:
         return self.keys[self.pointers[text_no] : self.pointers[text_no + 1]]

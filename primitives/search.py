@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Mode = Literal["hybrid", "keyword", "semantic", "phrase", "regex"]
 FUSION = 60  # the constant of reciprocal-rank fusion (Cormack, Clarke and Büttcher 2009)
 DEEPER = 4  # times k that is fetched first, as equal texts and filters take some away
-FEW = 5_000  # allowed texts up to which the filter goes into the query instead of after it
+FEW = 5_000  # allowed steps up to which the filter goes into the query instead of after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,9 @@ class _Opened:
 
         current = is_current(corpus.path, corpus.con)
         self.keyword: KeywordIndex | None = KeywordIndex(corpus.path / "index") if current else None
+        corpus.con.execute(f"CREATE OR REPLACE TEMP TABLE step_bases AS {BASES}")
         self.trace_ids: list[str] = [
-            row[0] for row in corpus.con.execute("SELECT DISTINCT trace_id FROM steps ORDER BY 1").fetchall()
+            row[0] for row in corpus.con.execute("SELECT trace_id FROM step_bases ORDER BY 1").fetchall()
         ]
         self._semantic: SemanticIndex | None = None
 
@@ -120,16 +121,16 @@ def _opened(corpus: Corpus) -> _Opened:
 
 def _keyword(corpus: Corpus, index: KeywordIndex, query: str, passing: str | None, k: int) -> list[Found]:
     """The best k distinct texts with an allowed place. The parser never refuses: what it cannot read, it leaves out."""
+    import numpy as np
     import tantivy
 
     parsed, _ = index.index.parse_query_lenient(query, ["text"])
     mask = _mask(corpus, index.places, passing)
-    if mask is not None:
-        numbers = _texts_with(index.places, mask)
-        if len(numbers) <= FEW:
-            among = tantivy.Query.term_set_query(index.index.schema, "text_no", numbers.tolist())
-            only = tantivy.Query.const_score_query(among, 0.0)
-            parsed = tantivy.Query.boolean_query([(tantivy.Occur.Must, parsed), (tantivy.Occur.Must, only)])
+    if mask is not None and mask.sum() <= FEW:
+        numbers = np.flatnonzero(_texts_with(index.places, mask)).tolist()
+        among = tantivy.Query.term_set_query(index.index.schema, "text_no", numbers)
+        only = tantivy.Query.const_score_query(among, 0.0)
+        parsed = tantivy.Query.boolean_query([(tantivy.Occur.Must, parsed), (tantivy.Occur.Must, only)])
     limit = k * DEEPER
     while True:
         hits = index.search(parsed, limit)
@@ -146,14 +147,10 @@ def _keyword(corpus: Corpus, index: KeywordIndex, query: str, passing: str | Non
 
 
 def _semantic(corpus: Corpus, opened: _Opened, query: str, passing: str | None, k: int) -> list[Found]:
-    import numpy as np
 
     index = opened.semantic(corpus)
     mask = _mask(corpus, index.places, passing)
-    texts = None
-    if mask is not None:
-        texts = np.zeros(len(index.places.pointers) - 1, dtype=bool)
-        texts[_texts_with(index.places, mask)] = True
+    texts = None if mask is None else _texts_with(index.places, mask)
     words = " ".join(terms_of(query))
     found: dict[int, Found] = {}
     for text_no, start, score in index.search(words, k * DEEPER, texts):
@@ -173,12 +170,12 @@ def _mask(corpus: Corpus, places: Places, passing: str | None) -> np.ndarray | N
     mask = np.zeros(size + 1, dtype=bool)
     if is_of_steps(passing):
         steps = corpus.con.execute(
-            f"SELECT b.base + a.seq AS step FROM ({passing}) a JOIN ({BASES}) b USING (trace_id)"
+            f"SELECT b.base + a.seq AS step FROM ({passing}) a JOIN step_bases b USING (trace_id)"
         ).fetchnumpy()["step"]
         mask[steps[steps < size]] = True
     else:
         traces = corpus.con.execute(
-            f"SELECT base FROM ({BASES}) WHERE trace_id IN (SELECT trace_id FROM ({passing}))"
+            f"SELECT base FROM step_bases WHERE trace_id IN (SELECT trace_id FROM ({passing}))"
         ).fetchnumpy()["base"]
         bounds = np.append(places.bases, size)
         for i in np.searchsorted(places.bases, traces):
@@ -187,11 +184,12 @@ def _mask(corpus: Corpus, places: Places, passing: str | None) -> np.ndarray | N
 
 
 def _texts_with(places: Places, mask: np.ndarray) -> np.ndarray:
-    """Numbers of the texts with a place that the mask allows."""
+    """For every text by number, whether it has a place that the mask allows."""
     import numpy as np
 
-    at = np.flatnonzero(mask[places.keys >> 2])
-    return np.unique(np.searchsorted(places.pointers, at, "right") - 1)
+    texts = np.zeros(len(places.pointers) - 1, dtype=bool)
+    texts[places.text_of[mask[places.keys >> 2]]] = True
+    return texts
 
 
 def _place(places: Places, text_no: int, mask: np.ndarray | None) -> tuple[int, int, int] | None:

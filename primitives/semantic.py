@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,7 +146,7 @@ def _save(home: Path, stamp: str, built: SemanticIndex) -> None:
         "vectors": built.vectors.astype(np.float16),
         "numbers": built.numbers,
         "starts": built.starts,
-        **vars(built.places),
+        **asdict(built.places),
     }
     words: list[str] = []
     if isinstance(built.model, Static):
