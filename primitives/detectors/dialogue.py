@@ -36,6 +36,7 @@ ABANDONED = declare(
 )
 
 AGREEING = ("yes", "sure", "ok", "no, that", "thank", "great", "sounds good", "go ahead", "please proceed")
+SPOKEN_CHARS = 1_000  # of a message before a call, read from its end
 ASKED = 8  # messages of the user that a new one is compared with
 READ_CHARS = 1_200  # of a user's message
 CONFIRMING = re.compile(
@@ -91,7 +92,7 @@ class Dialogue(Family):
     def on_write(self, e: Event) -> None:
         run = self.run
         if run.spoken is not None and run.spoken.text and self._assumed_at != run.spoken.seq:
-            self._default(Answer(run.spoken.seq, run.spoken.text))
+            self._default(Answer(run.spoken.seq, run.spoken.text[-SPOKEN_CHARS:]))
         if run.flags & (EDIT | SHELL | FINISH) or run.user_turns < self._turns or self._unconfirmed_at == run.user_seq:
             return
         if not CONFIRMING.search(run.user_text.lower()):

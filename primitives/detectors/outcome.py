@@ -64,17 +64,8 @@ _PLACEHOLDER = re.compile(
     r"|file|function|class|methods?)\b[^\n]{0,20}(?:\.\.\.|here|unchanged|remains)"
     r"|(?:#|//) ?\.\.\. ?(?:\w|$)|\b[Pp]laceholder\b|\b[Ii]mplement (?:this|me|later)\b"
 )
-_PLACEHOLDER_HINTS = (
-    "TODO",
-    "FIXME",
-    "rest of ",
-    "existing code",
-    "# ...",
-    "// ...",
-    "#...",
-    "laceholder",
-    "mplement ",
-)
+_PLACEHOLDER_HINTS = ("TODO", "FIXME", "...", "rest of ", "existing code", "laceholder", "mplement ")
+EDIT_CHARS = 8_000  # of an edit's arguments
 
 
 class Outcome(Family):
@@ -92,11 +83,11 @@ class Outcome(Family):
         self._called = True
         if not self.run.flags & EDIT or not e.args_text:
             return
-        text = e.args_text
+        text = e.args_text[:EDIT_CHARS]
         for hint in _PLACEHOLDER_HINTS:
             at = text.find(hint)
             if at >= 0 and _PLACEHOLDER.search(text, max(0, at - 40), at + 80):
-                words = _placeholder(text)
+                words = _placeholder(e.args_text)
                 if words:
                     self._placeholder = (e.seq, words)
                 return
