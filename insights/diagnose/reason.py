@@ -143,7 +143,7 @@ class Mind:
         board = self.run.board
         findings, tested = board.conclude()
         order = {"confirmed": 0, "descriptive": 1}
-        findings.sort(key=lambda f: (order.get(f.verdict, 2), -f.rank_score))
+        findings.sort(key=lambda f: (order.get(f.verdict, 2), -f.rank_score, f.id))
         lines = [
             f"{f.id} {f.verdict}: {f.title[:140]} ({f.prevalence.k} of {f.prevalence.n}; {f.terminal} of them fail, {f.recovered} pass)"
             for f in findings[:SHOWN_FINDINGS]

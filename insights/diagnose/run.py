@@ -53,6 +53,8 @@ class Run:
         self.board = Board(self.corpus, confirmation, self.tell)
         self._places = asyncio.Semaphore(int(self.settings["agents_at_once"]))
         self._count: dict[str, int] = {}
+        self.working: dict[str, str] = {}
+        self.dispatched = 0
         self.means = self.sandbox
         self.mind = None if self.tiers is None else reason.Mind.of(self, self.tiers)
 
@@ -94,7 +96,8 @@ class Run:
         before = set(self.board.hypotheses), set(self.board.examined)
         place = self._places if name != "orchestrator" else asyncio.Semaphore(1)
         async with place:
-            self.tell(f"{agent}: {', '.join(sections) or brief.get('task', 'thinks')}")
+            self.working[agent] = ", ".join(sections) or str(brief.get("task", "thinks"))
+            self.tell(f"{agent}: {self.working[agent][:200]}")
             ended: list[str] = []
             handlers = self._handlers(role, agent, ended, thinks=not sections and self.mind is not None)
             gateway = Gateway(handlers, log=self.board.gateway_log.append)
@@ -111,6 +114,7 @@ class Run:
                     outcome = await play(agent, role, sections, brief, kernel, self.board)
                 else:
                     outcome = await self.mind.think(agent, role, brief, kernel, ended)
+        del self.working[agent]
         return self._brought(agent, outcome, before)
 
     def _brought(self, agent: str, outcome: Outcome, before: tuple[set[str], set[str]]) -> dict[str, Any]:
@@ -163,6 +167,7 @@ class Run:
                 raise GatewayRefused(f"role {role!r} cannot be dispatched", "scout or investigator")
             if thinks:
                 self._check_dispatch(briefs)
+            self.dispatched += 1
             return await asyncio.gather(
                 *(self.agent(role, list(b.get("sections", ())), self.brief() | b) for b in briefs)
             )
@@ -289,9 +294,11 @@ def run_id(question: str) -> str:
 
 def ask(
     corpus: Corpus, question: str, folder: Path, settings: dict[str, Any], *, sandbox: str = "auto",
-    tell: Callable[[str], None] = lambda line: None, tiers: Tiers | None = None,
+    tell: Callable[[str], None] = lambda line: None, tiers: Tiers | None = None, agents: Path | None = None,
+    follow: Callable[[Run], None] = lambda run: None,
 ) -> tuple[Report, Board]:  # fmt: skip
     """Ask a question of an opened corpus; `folder` is the run's. Returns the report and the board it was made from."""
     slices = corpus.con.execute("SELECT DISTINCT name, value FROM slices").fetchall()
-    run = Run(corpus, understand(question, slices), folder, settings, sandbox, tell=tell, tiers=tiers)
+    run = Run(corpus, understand(question, slices), folder, settings, sandbox, agents or agents_dir(), tell, tiers)
+    follow(run)
     return asyncio.run(run.go()), run.board

@@ -55,7 +55,7 @@ class Thinker:
         return outcome
 
     async def _turns(self, system: str, task: str) -> Outcome:
-        messages = [Message("user", task)]
+        messages = [Message("user", self.transcript.same_as_before("task", self.role.name, task))]
         closing: str | None = None
         idle = 0
         for turn in range(self.role.turns + 1):
