@@ -62,35 +62,38 @@ def as_text(value: Any) -> str | None:
 
 
 class Step:
-    """A step under construction; attributes are the columns of `steps`."""
-
-    __slots__ = (*STEP_COLUMNS[1:],)
+    """A step under construction; attributes are the columns of `steps`, None where nothing is said."""
 
     if TYPE_CHECKING:  # the columns of the DDL
 
         def __getattr__(self, name: str) -> Any: ...
         def __setattr__(self, name: str, value: Any) -> None: ...
 
+    n_tool_calls, segment, on_path = 0, 0, True
+
     def __init__(self, seq: int, kind: str, role: str | None) -> None:
-        for name in STEP_COLUMNS[1:]:
-            setattr(self, name, None)
         self.seq, self.kind, self.role = seq, kind, role
-        self.n_tool_calls, self.segment, self.on_path = 0, 0, True
 
 
 class ToolCall:
-    """A tool call under construction; attributes are the columns of `tool_calls`."""
-
-    __slots__ = (*CALL_COLUMNS[1:],)
+    """A tool call under construction; attributes are the columns of `tool_calls`, None where nothing is said."""
 
     if TYPE_CHECKING:  # the columns of the DDL
 
         def __getattr__(self, name: str) -> Any: ...
         def __setattr__(self, name: str, value: Any) -> None: ...
 
-    def __init__(self) -> None:
-        for name in CALL_COLUMNS[1:]:
-            setattr(self, name, None)
+
+def _blank(kind: type, columns: frozenset[str]) -> None:
+    """Give a class its columns as class attributes: an instance then costs only what is said of it."""
+    for name in columns:
+        if name not in vars(kind):
+            setattr(kind, name, None)
+
+
+STEP_KEYS, CALL_KEYS = frozenset(STEP_COLUMNS[1:]), frozenset(CALL_COLUMNS[1:])
+_blank(Step, STEP_KEYS)
+_blank(ToolCall, CALL_KEYS)
 
 
 class Trace:
@@ -140,11 +143,12 @@ class Trace:
 
     def step(self, role: str | None, text: Any = None, *, kind: str = "message", **columns: Any) -> int:
         """Append a step and return its seq. `columns` are columns of `steps`; `text` that is no string becomes JSON."""
+        if not STEP_KEYS.issuperset(columns):
+            raise TypeError(f"steps has no column {sorted(columns.keys() - STEP_KEYS)}")
         s = Step(len(self.steps), kind, role)
         s.text = as_text(text)
         s.segment = self._segment
-        for name, value in columns.items():
-            setattr(s, name, value)
+        vars(s).update(columns)
         self.steps.append(s)
         if kind == "compaction":
             self._segment += 1
@@ -171,8 +175,9 @@ class Trace:
         else:
             c.args_text = as_text(args)
             c.args, c.args_error = _parse_args(c.args_text or "")
-        for column, value in columns.items():
-            setattr(c, column, value)
+        if not CALL_KEYS.issuperset(columns):
+            raise TypeError(f"tool_calls has no column {sorted(columns.keys() - CALL_KEYS)}")
+        vars(c).update(columns)
         self.calls.append(c)
         self._open.setdefault(id or "", []).append(c)
         return key

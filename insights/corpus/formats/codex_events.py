@@ -93,7 +93,7 @@ class Rollout(Items):
             self._ended = ""
         elif ABORTED.match(self.trace.steps[-1].text or "") if self.trace.steps else False:
             self._interrupt("aborted", told=True)
-        for call in self.trace.calls[-20:]:
+        for call in self.trace.calls[-20:] if self._ends else ():
             if call.result_seq is not None and call.native_id in self._ends:
                 self._apply(call, self._ends.pop(call.native_id))
 
@@ -199,9 +199,10 @@ class Rollout(Items):
             )
             for step in mine:
                 step.llm_call_id = name
-            for call in t.calls[-50:]:
-                if call.call_seq is not None and call.call_seq >= self._since:
-                    call.llm_call_id = name
+            for call in reversed(t.calls):
+                if call.call_seq is None or call.call_seq < self._since:
+                    break
+                call.llm_call_id = name
         self._since = len(t.steps)
 
     def _turn_end(self, payload: dict[str, Any]) -> None:

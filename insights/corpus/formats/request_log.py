@@ -7,7 +7,7 @@ conversation: five trials stay five. Lines that name different conversations are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from insights.corpus.formats.chat import flatten
 from insights.corpus.parse import sequence
 from insights.corpus.source import Record
 
+MORE = {"tool_calls", "arguments", "output", "input"}
 MOST_OPEN = 256  # unit: conversations held while waiting for a line that continues them
 NAMES = ("conversation_id", "session_id", "thread_id", "trace_id", "run_id", "custom_id", "task_id", "instance_id")
 
@@ -61,7 +62,8 @@ class Log:
     def add(self, request: Request, *, apart: bool = False) -> list[Conversation]:
         """Take one line; gives the conversations that are finished by it. `apart`: never fold this line."""
         name = name_of(request.value)
-        found, known = (None, 0) if apart else self._continued(name, request.messages)
+        hashes = [] if apart else rolled(request.messages)
+        found, known = self._continued(name, request.messages, hashes)
         if found is None:
             found = Conversation(name, record=request.record)
         else:
@@ -70,18 +72,17 @@ class Log:
         found.calls.append((len(request.messages), request))
         if apart:
             return [found]
-        self._remember(found, name, request)
+        self._remember(found, name, request, hashes[-1] if hashes else 0)
         if len(self._open) <= MOST_OPEN:
             return []
         oldest = next(iter(self._open.values()))
         self._forget(oldest)
         return [oldest]
 
-    def _remember(self, found: Conversation, name: str, request: Request) -> None:
+    def _remember(self, found: Conversation, name: str, request: Request, asked: int) -> None:
         self._forget(found)
-        asked = rolled(request.messages)
-        full = rolled(request.answer, asked[-1] if asked else 0)
-        found.keys = ((name, (full or asked or [0])[-1]), (name, asked[-1] if asked else 0))
+        full = rolled(request.answer, asked)
+        found.keys = ((name, full[-1] if full else asked), (name, asked))
         self._heads[found.keys[0]] = self._asked[found.keys[1]] = self._open[id(found)] = found
 
     def _forget(self, found: Conversation) -> None:
@@ -96,14 +97,13 @@ class Log:
         self._open, self._heads, self._asked = {}, {}, {}
         return left
 
-    def _continued(self, name: str, messages: list[Any]) -> tuple[Conversation | None, int]:
-        hashes = rolled(messages)
-        for n in range(len(hashes), 0, -1):
-            found = self._heads.get((name, hashes[n - 1]))
-            if found is not None and n < len(hashes):
-                return found, n
-            found = self._asked.get((name, hashes[n - 1]))
-            if found is not None and n < len(hashes) and _role(messages[n]) == "assistant":
+    def _continued(self, name: str, messages: list[Any], hashes: list[int]) -> tuple[Conversation | None, int]:
+        for n in range(len(hashes) - 1, 0, -1):
+            key = (name, hashes[n - 1])
+            found = self._heads.get(key)
+            if found is None and _role(messages[n]) == "assistant":
+                found = self._asked.get(key)
+            if found is not None:
                 return found, n
         return None, 0
 
@@ -113,7 +113,12 @@ def rolled(messages: list[Any], start: int = 0) -> list[int]:
     out = []
     at = start
     for message in messages:
-        at = hash((at, *_said(message)))
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, str) and not message.keys() & MORE:
+            said: Iterable[Any] = (str(message.get("role")), content)  # what _said gives, for the commonest message
+        else:
+            said = _said(message)
+        at = hash((at, *said))
         out.append(at)
     return out
 
