@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from primitives.detectors.event import DETAIL_CHARS, Event, Signal, line
+from primitives.detectors.event import Event, Signal, line, masked
 from primitives.detectors.rules import Rule
 from primitives.detectors.run import Family, Run
 from primitives.detectors.terms import Term, parse
@@ -219,7 +219,7 @@ class Written(Family):
             if match is not None:
                 rule = automaton.rule
                 self.run.signals.append(
-                    Signal(e.seq, match.start_seq, rule.name, rule.severity, match.n, match.detail[:DETAIL_CHARS])
+                    Signal(e.seq, match.start_seq, rule.name, rule.severity, match.n, masked(match.detail))
                 )
 
     on_system = on_user = on_assistant = on_call = on_result = on_user_call = on_user_result = on_note = _feed

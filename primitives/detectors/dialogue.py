@@ -37,6 +37,7 @@ ABANDONED = declare(
 
 AGREEING = ("yes", "sure", "ok", "no, that", "thank", "great", "sounds good", "go ahead", "please proceed")
 SPOKEN_CHARS = 1_000  # of a message before a call, read from its end
+ITEMS = 1_000  # of a to-do list, remembered
 ASKED = 8  # messages of the user that a new one is compared with
 READ_CHARS = 1_200  # of a user's message
 CONFIRMING = re.compile(
@@ -128,7 +129,7 @@ class Dialogue(Family):
                 str(i): (str(item["status"]).lower(), line(_words_of(item), 60)) for i, item in enumerate(lists[0])
             }
             self._todo_seq = e.seq
-        elif "taskcreate" in name and args.get("subject"):
+        elif "taskcreate" in name and args.get("subject") and len(self._todo) < ITEMS:
             self._todo[str(len(self._todo) + 1)] = ("pending", line(str(args["subject"]), 60))
             self._todo_seq = e.seq
         elif "taskupdate" in name and str(args.get("taskId")) in self._todo and args.get("status"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -153,6 +154,22 @@ def _hash(args: Any, text: str | None) -> int:
         return hash(orjson.dumps(args, option=orjson.OPT_SORT_KEYS))
     except (TypeError, orjson.JSONEncodeError):  # numbers beyond 64 bits, keys that are no text
         return hash(text)
+
+
+_SECRETS = re.compile(
+    r"\b(?:sk-[\w-]{8,}|gh[opsu]_\w{10,}|github_pat_\w{10,}|xox[abprs]-[\w-]{8,}|AKIA[A-Z0-9]{12,}|AIza[\w-]{20,}"
+    r"|eyJ[\w-]{10,}\.[\w.-]+|(?<=Bearer )[\w.~+/-]{8,})"
+    r"|(?<=-----BEGIN )[A-Z ]*PRIVATE KEY-----.*"
+)
+_NAMED_SECRET = re.compile(
+    r"(?i)((?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?token|auth[_-]?token)\w*[\\\"']*\s*[:=]\s*[\\\"']*)"
+    r"([^\s\"'\\,;}]{3,})"
+)
+
+
+def masked(detail: str) -> str:
+    """At most DETAIL_CHARS of a text, what looks like a secret replaced by asterisks."""
+    return _NAMED_SECRET.sub(r"\1***", _SECRETS.sub("***", detail))[:DETAIL_CHARS]
 
 
 def line(text: str | None, chars: int = 120) -> str:

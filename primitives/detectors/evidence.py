@@ -211,7 +211,7 @@ def _codes(text: str) -> list[str]:
     while at >= 0:
         start, end = at, _CODE.match(text, at).end()  # type: ignore[union-attr]
         at = zeros.find(b"0", end)
-        if end - start < 5 and not (start and text[start - 1].isupper()):
+        if end - start < 5 and not (start and (text[start - 1].isupper() or text[start - 1] == "-")):
             continue
         while start and (text[start - 1].isupper() or text[start - 1] == "-"):
             start -= 1

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from primitives.detectors.action import EDIT, FINISH, SHELL, WRITE, flags_of
-from primitives.detectors.event import DETAIL_CHARS, Event, Signal
+from primitives.detectors.event import Event, Signal, masked
 from primitives.detectors.registry import Detector
 from primitives.detectors.wording import Answer
 
@@ -135,5 +135,5 @@ class Family:
     ) -> None:
         if self.settings[detector.name]["enabled"]:
             self.run.signals.append(
-                Signal(seq, start_seq, detector.name, severity or detector.severity, n, detail[:DETAIL_CHARS])
+                Signal(seq, start_seq, detector.name, severity or detector.severity, n, masked(detail))
             )
