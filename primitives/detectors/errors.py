@@ -67,7 +67,7 @@ _ORDER: Anchored = (
         "must ",
         re.compile(
             r"must (?:first\b|be called (?:first|before|after)\b"
-            r"|(?:be )?\w+(?: \w+){0,5} (?:first\b|before (?:\w+ing|you|it|the)\b))"
+            r"|(?:be )?\w+(?: \w+){0,5} (?:first\b|before (?:\w+ing|you)\b))"
         ),
     ),
     ("before ", re.compile(r"before (?:you can|calling|using|running|writing|editing)\b")),
