@@ -47,7 +47,7 @@ def sql(corpus: Corpus, query: str, *, max_rows: int = 1000) -> pd.DataFrame:
             cut = ", ".join(_cut(name, kind) for name, kind in columns)
             table = corpus.con.execute(f"SELECT {cut} FROM (\n{_bare(query)}\n) LIMIT {max_rows + 1}").df()
     except duckdb.Error as error:
-        raise QueryError(explain(corpus, error)) from error
+        raise QueryError(explain(corpus, error)) from None
     if len(table) > max_rows:
         warnings.warn(
             f"sql: only the first {max_rows} rows are given; aggregate in SQL or raise max_rows", Bounded, stacklevel=2
@@ -66,7 +66,7 @@ def columns_of(corpus: Corpus, query: str) -> list[tuple[str, str]] | None:
     try:
         statements = corpus.con.extract_statements(query)
     except duckdb.Error as error:
-        raise QueryError(explain(corpus, error)) from error
+        raise QueryError(explain(corpus, error)) from None
     if not statements:
         raise QueryError("the query is empty")
     if len(statements) != 1:
@@ -81,7 +81,7 @@ def columns_of(corpus: Corpus, query: str) -> list[tuple[str, str]] | None:
     try:
         rows = corpus.con.execute(f"DESCRIBE FROM (\n{_bare(query)}\n)").fetchall()
     except duckdb.Error as error:
-        raise QueryError(explain(corpus, error)) from error
+        raise QueryError(explain(corpus, error)) from None
     return [(str(row[0]), str(row[1])) for row in rows]
 
 
