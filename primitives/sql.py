@@ -59,7 +59,7 @@ def sql(corpus: Corpus, query: str, *, max_rows: int = 1000) -> pd.DataFrame:
 def columns_of(corpus: Corpus, query: str) -> list[tuple[str, str]] | None:
     """(name, type) of what a query gives, without running it; None for EXPLAIN, which gives a plan.
 
-    Raises QueryError unless it is one statement that reads and binds, with distinct names.
+    Raises QueryError unless it is one statement that reads and binds.
     """
     import duckdb
 
