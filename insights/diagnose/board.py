@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from primitives.corpus import Corpus
 
 KINDS = ("prevalence", "contrast", "environment", "label_defect", "rare")
+BROAD = 0.08  # of all failures: a contrast that holds as many is looked at more closely
 MOST_HYPOTHESES = 400  # a run that proposes more has lost its question
 
 
@@ -164,7 +165,10 @@ class Board:
         return findings, tested
 
     def coverage(self) -> dict[str, Any]:
-        """The ledger: failures that some finding of mostly failing traces explains, and the ids of the rest."""
+        """The ledger: failures that some finding of mostly failing traces explains, the ids of the rest, and broad findings.
+
+        A broad finding holds many failures and says little of where they come from: it is worth a narrower look.
+        """
         findings, _ = self.conclude()
         explained: set[str] = set()
         for f in findings:
@@ -173,4 +177,9 @@ class Board:
             if f.verdict == "confirmed" and tier < NO_CAUSE and known and (f.terminal or 0) / known >= PURITY:
                 explained.update(f.trace_ids)
         left = [t for t in self.failed if t not in explained]
-        return {"failed": len(self.failed), "explained": len(self.failed) - len(left), "unexplained": left}
+        broad = [
+            {"id": f.id, "title": f.title, "predicate": f.predicate.code, "population": f.population, "cause": f.taxonomy.get("cause")}
+            for f in findings
+            if f.verdict in ("confirmed", "descriptive") and f.kind == "contrast" and (f.terminal or 0) >= max(20, BROAD * len(self.failed))
+        ]
+        return {"failed": len(self.failed), "explained": len(self.failed) - len(left), "unexplained": left, "broad": broad}

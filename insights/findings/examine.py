@@ -123,7 +123,9 @@ def as_finding(examined: Examined, decided: Verdict, why: str, n_failed: int) ->
     """The finding of an examined hypothesis; its words come from the Investigator, every number from here."""
     h, words = examined.hypothesis, {**examined.hypothesis.about, **examined.words}
     severity = severity_of(words.get("severity"), examined.terminal, n_failed)
-    notes = [*words.get("notes", ()), *examined.notes, why]
+    notes = [*words.get("notes", ()), *examined.notes]
+    if not why.startswith("counted exactly over"):
+        notes.append(why[0].upper() + why[1:] + ".")
     if examined.contrast is not None and not examined.contrast.adjusted:
         notes.append("The contrast is not adjusted for task difficulty: read it as an association.")
     return Finding(
