@@ -40,7 +40,7 @@ def batches(traces: Iterable[Trace], source_id: str, detect: Callable[[Trace], S
         _distinct(trace, seen)
         trace.finish(source_id)
         held.append((trace, detect(trace)))
-        chars += sum(s.text_len for s in trace.steps) + 500 * len(trace.steps)
+        chars += sum(s.text_len for s in trace.steps) + 500 * len(trace.steps) + sum(b[2] for b in trace.blobs.values())
         if chars >= BATCH_CHARS:
             yield _tables(held)
             held, chars = [], 0
@@ -64,6 +64,7 @@ def _tables(held: list[tuple[Trace, Sequence[Any]]]) -> Batch:
         "slices": [(t.trace_id, name, *value) for t, _ in held for name, value in t.slices.items()],
         "signals": [(t.trace_id, *_signal(signal)) for t, signals in held for signal in signals],
         "ingest_issues": [issue_row(t.source_id, i) for t, _ in held for i in t.issues],
+        "blobs": list({own: blob for t, _ in held for own, blob in t.blobs.items()}.values()),
     }
     for table, of in (
         ("llm_calls", lambda t: t.llm_calls),

@@ -35,7 +35,9 @@ class Store:
         else:
             self._check_version()
         self.con.execute("BEGIN TRANSACTION")
-        rows = self.con.execute("SELECT source_id, bytes, epoch(mtime) FROM sources WHERE status <> 'refused'").fetchall()
+        rows = self.con.execute(
+            "SELECT source_id, bytes, epoch(mtime) FROM sources WHERE status <> 'refused'"
+        ).fetchall()
         self.known = {source_id: (size, mtime) for source_id, size, mtime in rows}
         self.waiting: dict[str, list[Any]] = {}
         self.n_waiting = 0
@@ -102,7 +104,7 @@ class Store:
             )
             self.repeated.append((source_id, old, None, None, code, "info", 1, detail))
         for name, table in batch.tables.items():
-            self._insert(name, _rename(table, renamed) if renamed else table)
+            self._insert(name, _rename(table, renamed) if renamed and name != "blobs" else table)
         return len(batch.heads) - sum(new is None for new in renamed.values())
 
     def add_source(self, done: Done) -> None:
@@ -126,7 +128,8 @@ class Store:
         for name, tables in self.waiting.items():
             together = pa.concat_tables(tables)
             self.con.register("incoming", together)
-            self.con.execute(f"INSERT INTO {name} SELECT * FROM incoming")
+            again = "OR IGNORE " if name == "blobs" else ""  # the same picture in many traces
+            self.con.execute(f"INSERT {again}INTO {name} SELECT * FROM incoming")
             self.con.unregister("incoming")
         self.waiting, self.n_waiting = {}, 0
 

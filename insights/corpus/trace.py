@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from insights.corpus import blobs
 from insights.corpus.columns import TABLES
 from insights.corpus.parse import clean, clean_text, number
 from insights.corpus.source import Issue
@@ -131,6 +132,7 @@ class Trace:
         self.calls: list[ToolCall] = []
         self.llm_calls: list[dict[str, Any]] = []
         self.spans: list[dict[str, Any]] = []
+        self.blobs: dict[str, blobs.Blob] = {}
         self.annotations: list[dict[str, Any]] = []
         self.expected: list[dict[str, Any]] = []
         self.slices: dict[str, tuple[str, str]] = {}
@@ -299,6 +301,8 @@ class Trace:
             self.final_output = next((s.text for s in reversed(said) if s.role == "assistant"), None)
         digest = hashlib.sha1()
         for s in self.steps:
+            if s.parts:
+                s.parts = blobs.take(s.parts, self.blobs)
             s.text_len = len(s.text) if s.text else 0
             digest.update(f"{s.role}\0{s.text}\0".encode(errors="replace"))
         for c in self.calls:
