@@ -58,6 +58,7 @@ class Dialogue(Family):
         self._least = settings["repeated_request"]["chars"]
         self._turns = settings["write_without_confirmation"]["user_turns"]
         self._asked: deque[tuple[int, str, int, int]] = deque(maxlen=ASKED)
+        self._answered = -1
         self._unconfirmed_at = self._assumed_at = -1
         self._todo: dict[str, tuple[str, str]] = {}  # item -> its status, its words
         self._todo_seq = -1
@@ -108,8 +109,9 @@ class Dialogue(Family):
 
     def on_answer(self, e: Event) -> None:
         answer = self.run.answer
-        if answer is not None and self.run.writes and self._assumed_at != answer.seq:
+        if answer is not None and self.run.write_seq > self._answered and self._assumed_at != answer.seq:
             self._default(answer)
+        self._answered = e.seq
 
     def on_plan(self, e: Event) -> None:
         name = (e.name or "").lower()

@@ -33,7 +33,7 @@ UNSEEN = declare(
 CUT_CHARS = 200  # of a result, read at each end for the mark of a cut
 SEARCHED_CHARS = 50_000_000  # after which a run's answers are no longer judged against its sources
 TOKENS = 40  # specifics checked in one answer
-_CUT_HINTS = ("truncat", "omitted", "elided", "clipped", "too l")
+_CUT_HINTS = ("runcat", "mitted", "lided", "lipped", "oo l")  # of truncated, omitted, elided, clipped, too long
 _CUT = re.compile(
     r"\btruncated\b|\b\d[\d,]* (?:characters|chars|lines|bytes|tokens)[^.\n]{0,20}(?:omitted|elided|not shown)"
     r"|\b(?:output|response|result|content)[^.\n]{0,40}(?:clipped|too (?:long|large))|elided_chars"
@@ -230,8 +230,8 @@ def _codes(text: str) -> list[str]:
 def _is_cut(text: str) -> bool:
     if len(text) < CUT_CHARS:
         return False
-    edges = (text[:CUT_CHARS] + text[-CUT_CHARS:]).lower()
+    edges = text[:CUT_CHARS] + text[-CUT_CHARS:]
     for hint in _CUT_HINTS:
         if hint in edges:
-            return _CUT.search(edges) is not None
+            return _CUT.search(edges.lower()) is not None
     return False

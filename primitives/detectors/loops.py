@@ -56,7 +56,8 @@ class Loops(Family):
         self._repeated = settings["repeated_call"]["times"]
         self._read = settings["repeated_read"]["times"]
         self._recent: deque[tuple[int, int]] = deque(maxlen=MAX_PERIOD * 8)
-        self._same = [0] * (MAX_PERIOD + 1)
+        self._near: deque[int] = deque(maxlen=MAX_PERIOD)  # the last pairs: one that is not among them ends every cycle
+        self._same, self._running = [0] * (MAX_PERIOD + 1), False
         self._failing, self._failures, self._failing_since = 0, 0, 0
         self._made: dict[int, tuple[int, int]] = {}
         self._seen: dict[int, tuple[int, int]] = {}
@@ -64,7 +65,8 @@ class Loops(Family):
 
     def on_user(self, e: Event) -> None:
         self._recent.clear()
-        self._same = [0] * (MAX_PERIOD + 1)
+        self._near.clear()
+        self._same, self._running = [0] * (MAX_PERIOD + 1), False
         self._failures = 0
 
     on_reset = on_user
@@ -96,6 +98,14 @@ class Loops(Family):
 
     def _cycles(self, e: Event, pair: int) -> None:
         recent, same = self._recent, self._same
+        if pair not in self._near:
+            if self._running:
+                self._same, self._running = [0] * (MAX_PERIOD + 1), False
+            self._near.append(pair)
+            recent.append((pair, e.seq))
+            return
+        self._running = True
+        self._near.append(pair)
         for period in range(1, MAX_PERIOD + 1):
             if len(recent) >= period and recent[-period][0] == pair:
                 same[period] += 1

@@ -32,7 +32,7 @@ WINDOW_CHARS, TRIES = 60, 8  # read around each place where a hint stands; place
 PLANTED = 16  # injected texts remembered
 AROUND_CHARS = 1_500  # of an injected text, kept from its mark on
 _TEMPLATE = "<INFORMATION>"  # of the commonest published attack; its case makes it telling by itself
-_HINTS = ("nstruction", "gnore ", "efore you can solve")
+_HINTS = ("nstruction", "gnore ")
 _ORDERS = re.compile(
     r"(?:ignore|disregard|forget) (?:all |any |your |the |my |these |those |of )*(?:previous|prior|above|earlier)\b"
     r"|before you can solve the task|\bnew instructions?(?: for| to|:)"
