@@ -230,6 +230,8 @@ def _has_reader(path: Path, name: str) -> bool:
     """Whether a reader takes the archive as it is."""
     if _kind(path) != "zip":
         return False
+    if name.endswith(".eval"):
+        return True
     from insights.corpus.formats import recognise
     from insights.corpus.sniff import look
 

@@ -32,8 +32,9 @@ from typing import Any
 import orjson
 
 from insights.corpus.formats import Confidence, mark, reader
-from insights.corpus.formats.claude_steps import Builder, is_silent
+from insights.corpus.formats.claude_steps import Builder
 from insights.corpus.formats.claude_tree import Entry, ordered
+from insights.corpus.formats.claude_words import is_silent
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
 from insights.corpus.trace import Trace

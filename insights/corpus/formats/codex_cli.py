@@ -26,6 +26,7 @@ from typing import Any
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.chat import timestamp
 from insights.corpus.formats.codex_events import Rollout
+from insights.corpus.formats.codex_exec import Exec
 from insights.corpus.parse import mapping, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
@@ -116,7 +117,7 @@ def _read(source: Source, records: list[Record], *, is_exec: bool = False) -> It
         return
     meta = _meta(records)
     t = Trace("codex_cli", _own_id(source, meta, records))
-    rollout = Rollout(t, by_events=is_exec or not _has_items(records))
+    rollout = Exec(t, by_events=True) if is_exec else Rollout(t, by_events=not _has_items(records))
     _describe(t, meta)
     _place(rollout, records, _Replay(meta, records[0]))
     rollout.finish(running=source.truncated)
@@ -143,7 +144,7 @@ def _place(rollout: Rollout, records: list[Record], replay: _Replay) -> None:
         kind = str(value.get("type"))
         if isinstance(payload, dict):
             rollout.line(kind, payload)
-        elif kind in EXEC:
+        elif isinstance(rollout, Exec):
             rollout.exec_line(kind, value)
         elif isinstance(value.get("msg"), dict):
             rollout.line("event_msg", value["msg"])

@@ -221,7 +221,8 @@ def _call(t: Trace, seq: int, call: dict[str, Any], where: dict[str, Any]) -> No
 def _result(t: Trace, response: Any, own: Any, name: Any, status: Any, where: dict[str, Any]) -> None:
     held = mapping(response)
     text = as_text(held.get("output", held.get("error", held.get("result", response)))) if held else as_text(response)
-    found = EXIT_CODE.search((text or "").replace("\\n", "\n"))
+    is_shell = isinstance(name, str) and ("shell" in name or "command" in name)
+    found = EXIT_CODE.search((text or "").replace("\\n", "\n")) if is_shell else None
     code = int(found[1]) if found else None
     failed = status == "error" or "error" in held
     verdict: str | None = "error" if failed else None if code else "ok" if status == "success" else None

@@ -10,8 +10,6 @@
 - Tool failures: `isError`, else `details.exitCode`, else a JSON answer that opens with "status": "error".
 - A prompt that opens with "[Subagent Context]" marks a sub-agent; its parent is not named in the file. `branchedFrom` and
   `parentSession` name the session it was forked from.
-- The telemetry of the openclaw-telemetry plugin (agent.start, tool.start …) has its own reader: one trace a session key,
-  tool results without text.
 Dropped and counted: thinking levels, snapshots, labels.
 """
 
@@ -25,7 +23,7 @@ from typing import Any
 
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.chat import flatten, timestamp
-from insights.corpus.parse import mapping, sequence, word
+from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace, as_text
@@ -37,16 +35,6 @@ DENIED = re.compile(
     re.I,
 )
 STOPPED = {"stop": "completed", "length": "limit_tokens", "error": "error", "aborted": "user_abort"}
-EVENTS = {
-    "agent.start",
-    "agent.end",
-    "tool.start",
-    "tool.end",
-    "message.in",
-    "message.out",
-    "message.sending",
-    "llm.usage",
-}
 
 
 def _is_pi(head: Head) -> bool:
@@ -60,12 +48,6 @@ def _detect_pi(head: Head) -> Confidence | None:
 
 def _detect_openclaw(head: Head) -> Confidence | None:
     return "certain" if _is_pi(head) and b"openclaw" in head.head.lower() else None
-
-
-def _detect_telemetry(head: Head) -> Confidence | None:
-    lines = [v for v in head.records if isinstance(v, dict)]
-    keyed = any("sessionKey" in v or "channel" in v for v in lines)
-    return "likely" if keyed and sum(word(v.get("type")) in EVENTS for v in lines) >= 2 else None
 
 
 mark(
@@ -253,82 +235,3 @@ def _describe(t: Trace, header: dict[str, Any]) -> None:
         t.relation, t.parent_trace_id = t.relation or "fork", f"{t.format}:{stem}"
     t.metadata["cwd"] = header.get("cwd")
     t.slice("project", PurePosixPath(str(header.get("cwd") or "").replace("\\", "/")).name or None)
-
-
-@reader("openclaw_telemetry", title="OpenClaw telemetry", rank=23, detect=_detect_telemetry)
-def read_telemetry(source: Source) -> Iterator[Trace]:
-    traces: dict[str, Trace] = {}
-    waiting: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    dropped: Counter[str] = Counter()
-    for record in source.records():
-        value = mapping(record.value)
-        where: dict[str, Any] = {
-            "ts": timestamp(value.get("ts") or value.get("timestamp")),
-            "src_offset": record.offset,
-            "src_len": record.length,
-        }
-        key, kind = value.get("sessionKey"), value.get("type")
-        if kind == "message.in":
-            waiting.append((value, where))
-        elif isinstance(key, str):
-            if key not in traces:
-                traces[key] = _telemetry_trace(key)
-            if not _telemetry(traces[key], value, where, waiting):
-                dropped[str(kind)] += 1
-        elif kind == "message.out" and traces:
-            main = next((t for k, t in traces.items() if ":subagent:" not in k), next(iter(traces.values())))
-            main.step("assistant", value.get("content"), origin="model", **where)
-        else:
-            dropped[str(kind)] += 1
-    if dropped:
-        told = ", ".join(f"{kind} {n}" for kind, n in dropped.most_common())
-        source.issue("no_step", f"events that repeat another: {told}", severity="info", n=dropped.total())
-    for left, where in waiting:
-        source.issue(
-            "no_session", f"a message no session took: {str(left.get('content'))[:80]!r}", offset=where["src_offset"]
-        )
-    yield from (t for t in traces.values() if t.steps)
-
-
-def _telemetry_trace(key: str) -> Trace:
-    t = Trace("openclaw", key, session_id=key, agent="openclaw", framework="openclaw", fidelity="io_only")
-    if ":subagent:" in key:
-        t.relation = "subagent"
-    return t
-
-
-def _telemetry(t: Trace, value: dict[str, Any], where: dict[str, Any], waiting: list[Any]) -> bool:
-    kind, prompt = value.get("type"), value.get("prompt")
-    if kind == "agent.start":
-        if any(s.text == prompt and s.role == "user" for s in t.steps[-3:]):
-            return False  # told twice, the second time with its history
-        said = next((w for w in waiting if w[0].get("content") == prompt), None)
-        if said is not None:
-            waiting.remove(said)
-            where = {**where, "ts": where["ts"] or timestamp(said[0].get("timestamp"))}
-        origin = "human" if said is not None else "model" if t.relation == "subagent" else "harness"
-        t.step("user", prompt, origin=origin, **where)
-    elif kind == "tool.start":
-        seq = t.step("assistant", None, origin="model", **where)
-        t.call(seq, value.get("toolName"), value.get("params"), started_at=where["ts"])
-    elif kind == "tool.end":
-        ok, told = value.get("success") is not False, value.get("error")
-        columns = {"duration_ms": value.get("durationMs"), "ended_at": where["ts"]}
-        t.result(as_text(told or value.get("result")), name=value.get("toolName"), status="ok" if ok else "error",
-                 error_basis=None if ok else "flag", call_columns=columns, **where)  # fmt: skip
-    elif kind == "agent.end":
-        _telemetry_end(t, value, where)
-    else:
-        return False
-    return True
-
-
-def _telemetry_end(t: Trace, value: dict[str, Any], where: dict[str, Any]) -> None:
-    last = next((m for m in reversed(sequence(value.get("messages"))) if mapping(m).get("role") == "assistant"), None)
-    content = mapping(last).get("content")
-    blocks = [mapping(b) for b in content] if isinstance(content, list) else []
-    text = "\n\n".join(str(b["text"]) for b in blocks if b.get("type") == "text") or None
-    if text:
-        t.step("assistant", text, origin="model", **where)
-    ok = value.get("success") is not False
-    t.end_reason, t.error_message = ("completed", None) if ok else ("error", as_text(value.get("error")))

@@ -242,7 +242,7 @@ def read_output(raw: Any) -> tuple[str | None, Any, int | None, float | None]:
     text, parts, _ = flatten(_texts(raw))
     if text is None and parts:
         text, parts = _dump(raw), None
-    found = EXIT_CODE.search((text or "")[:2000])
+    found = EXIT_CODE.search((text or "")[:400].split("\nOutput:")[0])  # the header, never what the command printed
     return text, parts, int(found[1]) if found else None, None
 
 
