@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from primitives.corpus import Corpus
 
 Q = 0.10  # false discovery rate over all hypotheses of a run
+WIDE, CRUDE_LOSS = 0.5, 0.15  # an adjusted interval this wide says nothing; a crude loss this large is worth telling
 MIN_EFFECT = 0.05  # share points of success; a smaller loss is not worth a finding
 
 
@@ -137,4 +138,13 @@ def _decide_contrast(c: Contrast | None) -> tuple[Verdict, str]:
         if c.adjusted:
             return "confirmed", f"q {c.q:.2g} ({c.test})"
         return "descriptive", f"an association (q {c.q:.2g}), no cause: task difficulty could not be taken out"
+    if c.outcome == "success" and c.adjusted and c.high - c.low > WIDE and _crude_loss(c) >= CRUDE_LOSS:
+        return "descriptive", "an association over all traces; it hardly varies within tasks, so difficulty cannot be told from cause"
     return "inconclusive", f"the interval spans zero or q exceeds {Q} ({c.test})"
+
+
+def _crude_loss(c: Contrast) -> float:
+    """The least loss of success over all traces, unadjusted, that the 95 % interval allows."""
+    from primitives.stats.intervals import newcombe
+
+    return -float(newcombe(c.with_.k, c.with_.n, c.without.k, c.without.n)[2])
