@@ -167,8 +167,19 @@ _NAMED_SECRET = re.compile(
 )
 
 
+_SECRET_HINTS = (
+    *("sk-", "gh", "AKIA", "AIza", "eyJ", "xox", "earer ", "PRIVATE"),
+    *("assw", "assphrase", "ecret", "ASSW", "ECRET", "pi_key", "pi-key", "piKey", "pikey", "PI_KEY", "oken", "OKEN"),
+)
+
+
 def masked(detail: str) -> str:
     """At most DETAIL_CHARS of a text, what looks like a secret replaced by asterisks."""
+    for hint in _SECRET_HINTS:
+        if hint in detail:
+            break
+    else:
+        return detail[:DETAIL_CHARS]
     return _NAMED_SECRET.sub(r"\1***", _SECRETS.sub("***", detail))[:DETAIL_CHARS]
 
 

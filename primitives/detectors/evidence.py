@@ -32,6 +32,7 @@ UNSEEN = declare(
 
 CUT_CHARS = 200  # of a result, read at each end for the mark of a cut
 SEARCHED_CHARS = 50_000_000  # after which a run's answers are no longer judged against its sources
+KNOWN = 4_096  # specifics remembered as judged
 TOKENS = 40  # specifics checked in one answer
 _CUT_HINTS = ("runcat", "mitted", "lided", "lipped", "oo l")  # of truncated, omitted, elided, clipped, too long
 _CUT = re.compile(
@@ -97,6 +98,7 @@ class Evidence(Family):
         self._least = settings["claims_not_in_output"]["items"]
         self._judged_calls = 0
         self._searched = 0
+        self._known: set[str] = set()  # judged before
 
     def on_user(self, e: Event) -> None:
         self._cut = self._empty = None
@@ -164,7 +166,11 @@ class Evidence(Family):
             self._unseen(answer.seq, answer.text)
 
     def _unseen(self, seq: int, text: str) -> None:
-        unseen = [t for t in specifics(text)[:TOKENS] if not self._is_known(t)]
+        known = self._known
+        named = [t for t in specifics(text)[:TOKENS] if t not in known]
+        unseen = [t for t in named if not self._is_known(t)]
+        if len(known) < KNOWN:
+            known.update(named)
         if len(unseen) >= self._least:
             self.emit(UNSEEN, seq, seq, len(unseen), f"named nowhere before: {', '.join(unseen[:8])}")
 

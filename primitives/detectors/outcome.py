@@ -64,7 +64,7 @@ _PLACEHOLDER = re.compile(
     r"|file|function|class|methods?)\b[^\n]{0,20}(?:\.\.\.|here|unchanged|remains)"
     r"|(?:#|//) ?\.\.\. ?(?:\w|$)|\b[Pp]laceholder\b|\b[Ii]mplement (?:this|me|later)\b"
 )
-_PLACEHOLDER_HINTS = ("TODO", "FIXME", "...", "rest of ", "existing code", "laceholder", "mplement ")
+_PLACEHOLDER_HINTS = ("TODO", "FIXME", "# ...", "// ...", "rest of ", "existing code", "laceholder")
 EDIT_CHARS = 8_000  # of an edit's arguments
 
 
@@ -114,7 +114,7 @@ class Outcome(Family):
             seq, words = self._placeholder
             self._placeholder = None
             self.emit(INCOMPLETE, answer.seq, seq, 1, f'the edit at {seq} leaves "{words}"; claims "{claim}"')
-        if run.calls and not run.writes and not run.shells:
+        if run.calls and not run.writes and not run.shells and ("ve " in answer.text or "successfully" in answer.text):
             self._without_deed(answer)
 
     def _without_deed(self, answer: Answer) -> None:

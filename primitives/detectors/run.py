@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -15,7 +14,22 @@ from primitives.detectors.wording import Answer
 FAILED = frozenset({"error", "denied", "cancelled"})
 _FLAGS: dict[tuple[str | None, int], int] = {}
 _FLAGS_MAX = 8_192
-_PROSE = re.compile(r"\w\.(?:md|txt|rst|json|ya?ml|csv|html|log|toml|cfg|lock|patch|diff)\b|COMMIT")
+_PROSE = (
+    ".md",
+    ".txt",
+    ".rst",
+    ".json",
+    ".yml",
+    ".yaml",
+    ".csv",
+    ".html",
+    ".log",
+    ".toml",
+    ".cfg",
+    ".lock",
+    ".patch",
+    "COMMIT",
+)
 BARE_EDIT = 120  # characters: an edit with shorter arguments does not say what it writes
 KEPT_CHARS = 1_000_000  # of sources held for one run
 FINISH_WORDS = 40  # characters: a tool that ends the run and carries more than this carries the answer
@@ -94,7 +108,7 @@ class Run:
         if self.flags & WRITE:
             self.writes += 1
             self.write_seq = e.seq
-            if self.flags & EDIT and not _PROSE.search((e.args_text or "")[:300] + " " + (e.text or "")[:200]):
+            if self.flags & EDIT and not _is_prose((e.args_text or "")[:300] + " " + (e.text or "")[:200]):
                 self.edit_seq = e.seq
 
     def _identify(self, e: Event) -> None:
@@ -113,6 +127,11 @@ class Run:
         self.user_seq, self.user_text = e.seq, e.text or ""
         self.user_turns += 1
         self.keep(e.seq, e.text)
+
+
+def _is_prose(place: str) -> bool:
+    """Whether an edit is of notes, data or a commit message: what names the file names such a one."""
+    return any(ending in place for ending in _PROSE)
 
 
 class Family:
