@@ -78,6 +78,8 @@ EXPECTED: list[tuple[str, str | None]] = [
     ("other_cli/qwenpaw_*", "qwenpaw"),
     ("other_cli/vibe_messages.jsonl", "vibe"),
     ("other_cli/vibe_meta.json", "vibe_meta"),
+    ("openinference/*", "openinference"),
+    ("otel_genai/*", "otel_genai"),
     ("openhands/*_llm_telemetry_*", "openai_chat"),
     ("openhands/swebench_example_model_output.json", "swe_outcomes"),
     ("openhands/*/events/*", "openhands_event"),
@@ -92,6 +94,7 @@ EXPECTED: list[tuple[str, str | None]] = [
     ("tau2_bench/submission.json", "tau2_index"),
     ("tau2_bench/voice_experiment_results.json", "tau2_index"),
     ("tau2_bench/*", "tau2_bench"),
+    ("traceloop/*", "traceloop"),
     ("trail/*", "trail"),
     ("who_and_when/*", "who_and_when"),
 ]

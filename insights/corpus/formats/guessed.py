@@ -50,7 +50,7 @@ NEAREST: dict[str, tuple[str, ...]] = {  # for the message only: keys of a recor
     "sharegpt": ("conversations",),
     "anthropic_messages": ("system", "messages"),
     "openai_responses": ("object", "output", "status"),
-    "otlp": ("resourceSpans",),
+    "otel_genai": ("resourceSpans",),
     "langfuse": ("traceId", "observations", "input", "output"),
     "langsmith": ("run_type", "inputs", "outputs", "trace_id"),
     "tau_bench": ("task_id", "reward", "traj", "trial"),

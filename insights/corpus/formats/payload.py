@@ -1,0 +1,269 @@
+"""What went into a model call and what came out of it, in any provider's shape, as chat messages.
+
+Platforms store the request and the response of a call as the framework gave them: JSON in text (sometimes twice), OpenAI,
+Responses, Anthropic, Gemini, LangChain, Vercel or OpenTelemetry messages, or bare text. `messages` gives messages that
+`chat.add_messages` takes: role, content, reasoning_content, tool_calls, tool_call_id, name, error. A message that holds several
+tool results becomes several messages. What has no known shape becomes one message with its JSON as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from insights.corpus.formats.langchain_messages import TYPES, plain
+from insights.corpus.parse import Unparseable, loads, mapping, mappings, sequence, word
+from insights.corpus.trace import as_json, as_name, as_text
+
+ROLES = {
+    **TYPES,
+    "model": "assistant",
+    "assistant": "assistant",
+    "bot": "assistant",
+    "user": "user",
+    "tool_response": "tool",
+    "toolResult": "tool",
+}
+SYSTEM = ("system", "system_instruction", "systemInstruction", "system_instructions", "instructions", "system_prompt")
+INNER = ("messages", "contents", "choices", "candidates", "generations", "message", "history", "chat_history")
+OUTER = (
+    "output",
+    "input",
+    "prompt",
+    "response",
+    "inputs",
+    "outputs",
+    "value",
+    "text",
+    "content",
+    "result",
+    "completion",
+)
+IS_TEXT = {"text", "input_text", "output_text", "refusal", "summary_text"}
+IS_THOUGHT = {"thinking", "reasoning", "thought", "reasoning_content"}
+IS_CALL = {"tool_use", "tool_call", "tool-call", "function_call", "functionCall", "server_tool_use", "custom_tool_call"}
+IS_RESULT = {"tool_result", "tool-result", "tool_call_response", "function_call_output", "functionResponse",
+             "function_response", "custom_tool_call_output", "function_result"}  # fmt: skip
+DEEPEST = 12  # unit: levels of holders within holders; a payload is never deeper
+
+
+def decoded(value: Any) -> Any:
+    """JSON in text as its value, also where it was encoded twice; other text as it is."""
+    for _ in range(3):
+        if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "[", '"'):
+            return value
+        try:
+            value = loads(value.encode("utf-8", "replace"))[0]
+        except Unparseable:
+            return value
+    return value
+
+
+def messages(value: Any, role: str = "user", depth: int = 0) -> list[dict[str, Any]]:
+    """Chat messages of a payload; `role` is who speaks where the payload does not say."""
+    value = decoded(value)
+    if value is None or value == "" or value == [] or value == {}:
+        return []
+    if isinstance(value, dict):
+        found = list(_of_object(value, role, depth)) if depth < DEEPEST else []
+        return found or [{"role": role, "content": as_json(value)}]
+    if isinstance(value, list):
+        return list(_of_list(value, role, depth)) if depth < DEEPEST else [{"role": role, "content": as_json(value)}]
+    return [{"role": role, "content": as_text(value)}]
+
+
+def _of_list(items: list[Any], role: str, depth: int) -> Iterator[dict[str, Any]]:
+    first = next((decoded(i) for i in items if i is not None), None)
+    if all(isinstance(i, str) for i in items) and not isinstance(first, dict):
+        yield {"role": role, "content": "\n".join(items)}
+    elif isinstance(first, dict) and _is_block(first):
+        yield from _message({"role": role, "content": [decoded(i) for i in items]})
+    elif isinstance(first, dict) and not _is_known(first):
+        yield {"role": role, "content": as_json(items)}
+    else:
+        for item in items:
+            yield from messages(item, role, depth + 1)
+
+
+def _is_known(value: Mapping[str, Any]) -> bool:
+    return _is_message(value) or any(k in value for k in (*INNER, "event.name")) or _is_item(value)
+
+
+def _is_message(value: Mapping[str, Any]) -> bool:
+    if plain(value) is not None or value.get("lc") == 1:
+        return True
+    speaks = isinstance(value.get("role"), str)
+    return speaks and bool({"content", "parts", "tool_calls", "text", "function_call", "toolCalls"} & value.keys())
+
+
+def _is_item(value: Mapping[str, Any]) -> bool:
+    """An item of OpenAI's Responses or of a flat log: a call, a result or a thought on its own."""
+    return "role" not in value and word(value.get("type")) in IS_CALL | IS_RESULT | {"message", "reasoning"}
+
+
+def _is_block(value: Mapping[str, Any]) -> bool:
+    kind = word(value.get("type"))
+    if "role" in value or "call_id" in value:
+        return False
+    if {"functionCall", "functionResponse", "function_call", "function_response"} & value.keys():
+        return True
+    return kind in IS_TEXT | IS_THOUGHT | IS_CALL | IS_RESULT and "data" not in value
+
+
+def _of_object(value: dict[str, Any], role: str, depth: int) -> Iterator[dict[str, Any]]:
+    event = word(value.get("event.name"))
+    if event.startswith("gen_ai."):
+        inner = decoded(value.get("message")) if event == "gen_ai.choice" else value
+        named = {"choice": "assistant"}.get(event.removeprefix("gen_ai."), event.split(".")[1])
+        yield from _message({"role": ROLES.get(named, named), **mapping(inner)})
+        return
+    if _is_message(value):
+        yield from _message(value)
+        return
+    if _is_item(value) and word(value.get("type")) != "message":
+        yield from _message({"role": role, "content": [value]})
+        return
+    for key in SYSTEM:
+        said = value.get(key) or mapping(value.get("config")).get(key)
+        if said and any(k in value for k in (*INNER, *OUTER)):
+            yield from ({**m, "role": "system"} for m in messages(said, "system", depth + 1))
+            break
+    for key in (*INNER, *OUTER):
+        if value.get(key) not in (None, "", [], {}):
+            answering = key in ("choices", "candidates", "generations", "completion", "response", "outputs", "output")
+            yield from _held(value, key, "assistant" if answering and depth == 0 else role, depth)
+            return
+
+
+def _held(value: dict[str, Any], key: str, role: str, depth: int) -> Iterator[dict[str, Any]]:
+    """What stands under a key that holds messages; calls told beside a text belong to that text."""
+    found = messages(value[key], role, depth + 1)
+    calls = value.get("tool_calls") or value.get("toolCalls")
+    if calls and found and key in (*OUTER, "message") and not found[-1].get("tool_calls"):
+        found[-1] = {**found[-1], "tool_calls": [_call(c) for c in mappings(decoded(calls))]}
+    yield from found
+
+
+def _message(m: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    m = plain(m) or m
+    said = word(m.get("role")) or word(m.get("type"))
+    role = ROLES.get(said, said or "user")
+    extra = mapping(m.get("additional_kwargs"))
+    calls = decoded(m.get("tool_calls")) or decoded(m.get("toolCalls")) or extra.get("tool_calls")
+    out: dict[str, Any] = {"role": role, "tool_calls": [_call(c) for c in mappings(calls)]}
+    if isinstance(m.get("function_call"), dict) and not out["tool_calls"]:
+        out["tool_calls"] = [_call(m["function_call"])]
+    texts: list[str] = []
+    rest: list[Any] = []
+    thoughts = [as_text(m[k]) or "" for k in ("reasoning_content", "reasoning", "thinking") if m.get(k)]
+    results: list[dict[str, Any]] = []
+    content = m.get("parts") if isinstance(m.get("parts"), list) else m.get("content", m.get("text"))
+    _content(content, out, texts, thoughts, rest, results)
+    if role not in ROLES.values() and role not in ("system", "developer", "tool"):
+        out["role"], out["name"] = ("tool", role) if m.get("tool_call_id") else ("user", role)
+    if m.get("name"):
+        out["name"] = as_name(m["name"])
+    if role == "tool" and m.get("tool_call_id"):
+        out["tool_call_id"] = as_name(m["tool_call_id"])
+    if role == "tool" and m.get("status") == "error":
+        out["error"] = True
+    out["content"] = [*texts, *rest] if rest else "\n".join(texts) if texts else None
+    if thoughts:
+        out["reasoning_content"] = "\n".join(thoughts)
+    if m.get("finish_reason"):
+        out["finish_reason"] = as_name(m["finish_reason"])
+    if texts or rest or out["tool_calls"] or thoughts or not results:
+        yield out
+    yield from results
+
+
+def _content(
+    content: Any,
+    out: dict[str, Any],
+    texts: list[str],
+    thoughts: list[str],
+    rest: list[Any],
+    results: list[dict[str, Any]],
+) -> None:
+    if isinstance(content, dict) and isinstance(content.get("parts"), list):
+        content = content["parts"]
+    if isinstance(content, str) and content.lstrip()[:2] in ("[{", "[ {"):
+        blocks = decoded(content)
+        content = blocks if isinstance(blocks, list) and blocks and all(map(_is_block, mappings(blocks))) else content
+    for block in content if isinstance(content, list) else [] if content is None else [content]:
+        kind = word(mapping(block).get("type"))
+        if not isinstance(block, dict):
+            texts.append(as_text(block) or "")
+        elif kind in IS_CALL or "functionCall" in block or "function_call" in block:
+            out["tool_calls"].append(_call(block.get("functionCall") or block.get("function_call") or block))
+        elif kind in IS_RESULT or "functionResponse" in block or "function_response" in block:
+            results.append(_result(mapping(block.get("functionResponse") or block.get("function_response") or block)))
+        elif kind in IS_THOUGHT or block.get("thought") is True:
+            thoughts.append(_thought(block))
+        elif isinstance(block.get("text"), str):
+            texts.append(block["text"])
+        elif kind in IS_TEXT and isinstance(block.get("content"), str):
+            texts.append(block["content"])
+        else:
+            rest.append(block)
+
+
+def _thought(block: Mapping[str, Any]) -> str:
+    for key in ("thinking", "reasoning", "content", "text", "thought"):
+        if isinstance(block.get(key), str):
+            return str(block[key])
+    return "\n".join(str(s.get("text") or "") for s in mappings(block.get("summary")))
+
+
+def _call(value: Any) -> dict[str, Any]:
+    call = mapping(value)
+    inner = call.get("function")
+    function = inner if isinstance(inner, dict) else {**call, "name": inner} if isinstance(inner, str) else call
+    name = function.get("name", function.get("toolName", function.get("tool_name")))
+    keys = ("arguments", "args", "input", "parameters")
+    args = next((function[k] for k in keys if function.get(k) is not None), None)
+    id = call.get("call_id") or call.get("id") or call.get("toolCallId") or call.get("tool_call_id")
+    return {"id": as_name(decoded_id(id)), "function": {"name": name, "arguments": args}}
+
+
+def decoded_id(id: Any) -> Any:
+    """The id of a call; frameworks on the Responses API write both of its ids as `["call_…", "fc_…"]`."""
+    value = decoded(id)
+    return value[0] if isinstance(value, list) and value and isinstance(value[0], str) else id
+
+
+def _result(block: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("output", "response", "result", "content")
+    held = next((block[k] for k in keys if block.get(k) is not None), None)
+    if isinstance(held, dict) and set(held) <= {"type", "value"} and "value" in held:
+        held = held["value"]
+    if isinstance(held, list) and mappings(held) and all(isinstance(b.get("text"), str) for b in mappings(held)):
+        held = "\n".join(b["text"] for b in mappings(held))
+    id = next((block[k] for k in ("tool_use_id", "call_id", "toolCallId", "tool_call_id", "id") if block.get(k)), None)
+    failed = block.get("is_error") is True or block.get("isError") is True
+    name = block.get("name") or block.get("toolName")
+    out = {"role": "tool", "content": as_text(held), "tool_call_id": as_name(decoded_id(id)), "name": as_name(name)}
+    return {**out, "error": True} if failed else out
+
+
+def key(m: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What makes two messages the same: who, what is said, what is called."""
+    content = m.get("content")
+    text = content if isinstance(content, str) else as_json(content) or ""
+    calls = [(mapping(c.get("function")).get("name"), decoded(mapping(c.get("function")).get("arguments"))) for c in
+             mappings(m.get("tool_calls"))]  # fmt: skip
+    return str(m.get("role")), text.strip(), orjson.dumps(calls, default=str).decode() if calls else ""
+
+
+def arguments(value: Any) -> Any:
+    """The arguments of a tool span: what is wrapped in `input_str`, `kwargs`, `inputs` or `input` alone is taken out."""
+    value = decoded(value)
+    if isinstance(value, dict):
+        if set(value) <= {"args", "kwargs"} and isinstance(value.get("kwargs"), dict):
+            return value["kwargs"] if value["kwargs"] or not value.get("args") else {"args": sequence(value["args"])}
+        for only in ("inputs", "input", "input_str"):
+            if set(value) == {only}:
+                return decoded(value[only])
+    return value
