@@ -77,8 +77,16 @@ _NOTHING = frozenset(
         "not found",
     }
 )
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_CODE = re.compile(r"[A-Z0-9-]*")  # XF7Q2, HAT-136, 4468291
+_CLASSES = bytes(
+    ord("0")
+    if chr(c).isdigit() and c < 128
+    else ord("A")
+    if chr(c).isupper() and c < 128
+    else c
+    if chr(c) == "-"
+    else 32
+    for c in range(256)
+)  # digits, capitals, hyphens; all else a space
 _NUMBERED = re.compile(r"_[0-9]{4,}\b")  # mia_li_3668
 _PLACED = re.compile(r"https?://\S+|[\w.+-]+@[\w-]+\.[\w.-]*\w|[~.]?/?(?:[\w.-]+/)+[\w-]+\.[A-Za-z]{1,5}")
 CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -210,26 +218,29 @@ def specifics(text: str) -> list[str]:
 
 
 def _codes(text: str) -> list[str]:
-    """Runs of capitals and digits. Digits are found in a copy of equal length where each is a 0: a hundred times faster."""
+    """Runs of capitals, digits and hyphens: XF7Q2, HAT-136, 4468291.
+
+    They are found in a copy of equal length that keeps only the class of each character: fixed bytes are found a
+    hundred times faster than classes.
+    """
     found = []
-    zeros = text.encode("latin-1", "replace").translate(_ZEROS)
-    at = zeros.find(b"0")
+    shapes = text.encode("latin-1", "replace").translate(_CLASSES) + b" "
+    at = shapes.find(b"0")
     while at >= 0:
-        start, end = at, _CODE.match(text, at).end()  # type: ignore[union-attr]
-        at = zeros.find(b"0", end)
-        if end - start < 5 and not (start and (text[start - 1].isupper() or text[start - 1] == "-")):
+        end = shapes.find(b" ", at)
+        start = shapes.rfind(b" ", 0, at) + 1
+        at = shapes.find(b"0", end)
+        if end - start < 5:
             continue
-        while start and (text[start - 1].isupper() or text[start - 1] == "-"):
-            start -= 1
+        shape = shapes[start:end]
+        if b"A" not in shape and (end - start < 6 or b"-" in shape):
+            continue
         before, after = text[start - 1 : start], text[end : end + 1]
         if before.isalnum() or before in _GLUE or after.isalnum() or after == "_":
             continue
         token = text[start:end].strip("-")
-        bare = token.replace("-", "")
-        digits = bare.strip(CAPITALS)
-        if len(token) < 5 or (bare.isdigit() and (len(token) < 6 or bare != token)) or len(set(digits)) < 2:
-            continue
-        found.append(token)
+        if len(token) > 4 and len(set(token.replace("-", "").strip(CAPITALS))) > 1:
+            found.append(token)
     return found
 
 

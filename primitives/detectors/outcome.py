@@ -51,6 +51,7 @@ NOT_CALLED = declare(
     "the agent says it has changed something and no call that changes anything has succeeded in the run",
 )
 
+_FIRST_PERSON = ("I've ", "I’ve ", "I have ", "e've ", "een successfully")  # before a deed, as written
 TAIL_CHARS = 1_500
 _RED = re.compile(
     r"\b[1-9]\d* (?:failed|failing|failures?|errors?)\b"
@@ -114,7 +115,7 @@ class Outcome(Family):
             seq, words = self._placeholder
             self._placeholder = None
             self.emit(INCOMPLETE, answer.seq, seq, 1, f'the edit at {seq} leaves "{words}"; claims "{claim}"')
-        if run.calls and not run.writes and not run.shells and ("ve " in answer.text or "successfully" in answer.text):
+        if run.calls and not run.writes and not run.shells and any(words in answer.text for words in _FIRST_PERSON):
             self._without_deed(answer)
 
     def _without_deed(self, answer: Answer) -> None:
