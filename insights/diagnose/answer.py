@@ -46,7 +46,11 @@ def _causes(board: Board, findings: Sequence[Finding], causes: Sequence[Cause]) 
     suspect = [f for f in findings if f.kind == "label_defect" and f.terminal]
     if suspect:
         out.append("Look at the tasks and the grader first: " + "; ".join(_counted(f) for f in suspect[:2]) + ".")
-    causal = [f for f in findings if f.kind == "contrast" and f.verdict == "confirmed" and f.contrast and f.contrast.outcome == "success"]
+    causal = [
+        f
+        for f in findings
+        if f.kind == "contrast" and f.verdict == "confirmed" and f.contrast and f.contrast.outcome == "success"
+    ]
     if causal:
         out.append("Goes with failing at equal tasks: " + "; ".join(f"{f.title} [{f.id}]" for f in causal[:3]) + ".")
     else:

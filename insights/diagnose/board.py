@@ -178,8 +178,21 @@ class Board:
                 explained.update(f.trace_ids)
         left = [t for t in self.failed if t not in explained]
         broad = [
-            {"id": f.id, "title": f.title, "predicate": f.predicate.code, "population": f.population, "cause": f.taxonomy.get("cause")}
+            {
+                "id": f.id,
+                "title": f.title,
+                "predicate": f.predicate.code,
+                "population": f.population,
+                "cause": f.taxonomy.get("cause"),
+            }
             for f in findings
-            if f.verdict in ("confirmed", "descriptive") and f.kind == "contrast" and (f.terminal or 0) >= max(20, BROAD * len(self.failed))
+            if f.verdict in ("confirmed", "descriptive")
+            and f.kind == "contrast"
+            and (f.terminal or 0) >= max(20, BROAD * len(self.failed))
         ]
-        return {"failed": len(self.failed), "explained": len(self.failed) - len(left), "unexplained": left, "broad": broad}
+        return {
+            "failed": len(self.failed),
+            "explained": len(self.failed) - len(left),
+            "unexplained": left,
+            "broad": broad,
+        }

@@ -77,9 +77,8 @@ def in_words(found: dict[str, Any]) -> list[str]:
             f"{found['traces']:,} traces, no model named: the playbooks run here, nothing is sent and nothing costs."
         ]
     reading, agents, ceiling = found["reading"], found["agents"], found["ceiling"]
-    cap = [f"${ceiling['usd']:.2f}"] * (ceiling["usd"] is not None) + [f"{ceiling['tokens'] or 0:,} tokens"] * (
-        ceiling["tokens"] is not None
-    )
+    cap = [] if ceiling["usd"] is None else [f"${ceiling['usd']:.2f}"]
+    cap += [] if ceiling["tokens"] is None else [f"{ceiling['tokens']:,} tokens"]
     return [
         f"{found['traces']:,} traces; {' and '.join(found['model'])}. What looks like a secret is masked before it is sent.",
         f"First reading: {reading['explained']:,} traces explained, {reading['labelled']:,} labelled, some read again; about "

@@ -26,11 +26,19 @@ if TYPE_CHECKING:
     from insights.kernel import Kernel
     from insights.models import Tiers
     from insights.records import Cause, Finding
+    from primitives.corpus import Corpus
 
 TYPED = re.compile(r"\d+(?:\.\d+)?\s*(?:%|percent\b|of\s+(?:the\s+)?\d|/\s*\d|out\s+of\b)", re.I)
+VERDICT = re.compile(r"\b(success|score)\b", re.I)
+SHOWN_LABELS = 30
 SHOWN_FINDINGS = 24  # of the board, in the orchestrator's task
-EXAMPLE_CHARS = 1_600
 CATALOGUE_TOKENS = 3_500
+TABLES = ("traces", "steps", "tool_calls", "signals", "slices", "expected", "deviations", "labels")
+HIDDEN = (
+    "source_id", "native_id", "extra", "metadata", "src_offset", "src_len", "src_pointer", "span_id", "fingerprint", "fidelity",
+    "usage_basis", "cost_basis", "time_basis", "prompt_hash", "run_id", "parent_seq", "parts", "tags", "llm_call_id", "session_id",
+    "parent_trace_id", "parent_tool_call_key", "root_trace_id", "relation",
+)  # fmt: skip
 READING_SHARE = 0.4  # of the budget that the first reading may take
 
 
@@ -99,11 +107,9 @@ class Mind:
         from primitives.registry import VERBS
 
         names = sorted(n for n, v in VERBS.items() if not (v.acts or v.spends) or n in role.verbs)
-        cells = [cell for section in role.playbook.values() for cell in section]
-        example = min(cells, key=len, default="overview()")
         return role.render(
-            question=self.run.question.text, catalogue=catalogue(CATALOGUE_TOKENS, names), discovery=self.run.discovery,
-            read=self.judge.read > 0, example=example.strip()[:EXAMPLE_CHARS],
+            question=self.run.question.text, catalogue=catalogue(CATALOGUE_TOKENS, names), tables=tables(self.run.corpus),
+            discovery=self.run.discovery, read=self.judge.read > 0,
         )  # fmt: skip
 
     def verbs(self) -> dict[str, Callable[..., Any]]:
@@ -151,7 +157,22 @@ class Mind:
         ledger = board.coverage()
         left = len(ledger["unexplained"])
         task = f"{len(tested)} hypotheses have been tested; {left} of {ledger['failed']} failures are unexplained."
-        return {"task": task, "so_far": "\n" + "\n".join(lines)}
+        kept = self.run.corpus.con.execute(
+            "SELECT name, kind, count(*) AS n FROM labels GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?", [SHOWN_LABELS]
+        ).fetchall()
+        said = "; ".join(f"{name} ({kind}, {n} traces)" for name, kind, n in kept)
+        return {"task": task, "so_far": "\n" + "\n".join(lines), "labels": said}
+
+
+def tables(corpus: Corpus) -> str:
+    """The tables that hold what agents ask for, a line each with their columns."""
+    rows = corpus.con.execute(
+        "SELECT table_name, string_agg(column_name, ', ' ORDER BY column_index) FROM duckdb_columns() "
+        "WHERE table_name IN (SELECT unnest($names::VARCHAR[])) AND NOT list_contains($hidden::VARCHAR[], column_name) "
+        "GROUP BY table_name ORDER BY table_name",
+        {"names": list(TABLES), "hidden": list(HIDDEN)},
+    ).fetchall()
+    return "\n".join(f"{table}({columns})" for table, columns in rows)
 
 
 def proposed(p: dict[str, Any], *, mined: bool) -> dict[str, Any]:
@@ -163,14 +184,29 @@ def proposed(p: dict[str, Any], *, mined: bool) -> dict[str, Any]:
 
 
 def check_words(p: dict[str, Any]) -> None:
-    """Raises GatewayRefused when a finding types a count or a share."""
+    """Raises GatewayRefused when a finding types a count or a share, or its predicate asks for the verdict itself."""
+    if VERDICT.search(re.sub(r"'(?:[^']|'')*'", "''", str(p.get("predicate", "")))):
+        raise GatewayRefused(
+            "the predicate uses the verdict, so it would explain failing by failing", "say what happens in the run"
+        )
     for name in ("title", "claim", "mechanism"):
         found = TYPED.search(str(p.get(name, "")))
         if found:
             raise GatewayRefused(f"{name} types a number ({found[0]!r})", "leave it out: the host counts and prints it")
 
 
-def reading_size(corpus: Any, tiers: Tiers, most: int) -> int:
+def check_measured(seen: dict[str, Any], labelled: bool) -> None:
+    """Raises GatewayRefused for a finding of a model that says nothing: it holds everywhere, or in no run that fails."""
+    counted, contrast = seen["prevalence"], seen["contrast"]
+    if counted["k"] and counted["k"] == counted["n"]:
+        raise GatewayRefused(
+            "the predicate holds for every eligible trace: it tells none apart", "narrow it, or the population"
+        )
+    if labelled and counted["k"] and not seen["failed_with_it"] and contrast is not None and contrast["with"][0]:
+        raise GatewayRefused("none of its traces fails, so it explains no failure", "report what goes wrong")
+
+
+def reading_size(corpus: Corpus, tiers: Tiers, most: int) -> int:
     """How many failed traces the first reading takes: each is read once to explain it and once, like a passed one, to label it."""
     from primitives.tokens import CHARACTERS_PER_TOKEN
 

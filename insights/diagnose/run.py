@@ -160,7 +160,14 @@ class Run:
             tested = {k: p.pop(k, None) for k in ("predicate", "kind", "population")}
             if thinks and hypothesis_id is None:
                 hypothesis_id = submit_hypothesis(statement=p["claim"] or p["title"], about={}, **tested)
-            return board.submit(agent, hypothesis_id, cited, p, **tested)
+            seen = board.submit(agent, hypothesis_id, cited, p, **tested)
+            if thinks:
+                try:
+                    reason.check_measured(seen, board.labelled and self.question.intent == "failure")
+                except GatewayRefused:
+                    del board.examined[seen["id"]]
+                    raise
+            return seen
 
         async def dispatch(role: str, briefs: list[dict[str, Any]]) -> list[Any]:
             if role not in ("scout", "investigator"):
@@ -169,7 +176,7 @@ class Run:
                 self._check_dispatch(briefs)
             self.dispatched += 1
             return await asyncio.gather(
-                *(self.agent(role, list(b.get("sections", ())), self.brief() | b) for b in briefs)
+                *(self.agent(role, [] if thinks else list(b.get("sections", ())), self.brief() | b) for b in briefs)
             )
 
         allowed: dict[str, Callable[..., Any]] = {

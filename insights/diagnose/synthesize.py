@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from insights.diagnose.answer import MOST_LINES
+from insights.diagnose.think import say
 from insights.models import Message, Request
 
 if TYPE_CHECKING:
@@ -44,17 +46,23 @@ async def write(
     request = Request(role.render(question=question), (message,), OUTPUT_TOKENS, role.name, schema=SCHEMA)
     reply = await model.complete(request)
     values = _values(findings, causes, board)
-    said = reply.parsed["lines"] if reply.parsed is not None else []
-    lines = []
-    for line in said:
-        filled = fill(str(line), values)
-        if filled is None:
-            board.failures.append(
-                f"synthesizer: a line was left out, it types a number or names what is not there: {str(line)[:160]}"
-            )
-        else:
-            lines.append(filled)
+    lines, refused = _filled(reply.parsed, values)
+    if refused and reply.parsed is not None:
+        again = Message("user", say("numbers") + "\n" + "\n".join(f"- {line}" for line in refused))
+        second = await model.complete(replace(request, messages=(message, reply.message(), again)))
+        if second.parsed is not None:
+            lines, refused = _filled(second.parsed, values)
+    board.failures += [
+        f"synthesizer: a line was left out, it types a number or names what is not there: {x[:160]}" for x in refused
+    ]
     return lines[:MOST_LINES]
+
+
+def _filled(parsed: Any, values: dict[str, str]) -> tuple[list[str], list[str]]:
+    """(lines filled in, lines refused)."""
+    said = [str(line) for line in parsed["lines"]] if parsed is not None else []
+    filled = [(line, fill(line, values)) for line in said]
+    return [text for _, text in filled if text is not None], [line for line, text in filled if text is None]
 
 
 def fill(line: str, values: dict[str, str]) -> str | None:

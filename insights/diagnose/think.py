@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 OUTPUT_TOKENS = 12_000  # of one turn, reasoning included
 IDLE_TURNS = 2  # turns in a row without a cell after which an agent is taken to have ended
+TASK_CHARS, FIELD_CHARS = 6_000, 400  # of one field of a brief: what is to be done, and the rest
+LAST = ("hypotheses", "so_far", "task")
+PLAYBOOK_ONLY = ("terms", "named", "rounds", "investigators", "seed", "sections", "intent", "question", "has_reference")
 END_REASONS = {
     "finished": "completed", "turns": "limit_steps", "tokens": "limit_tokens", "budget": "limit_cost", "failed": "error",
     "refusal": "refused", "overflow": "limit_tokens", "silent": "completed",
@@ -133,17 +136,17 @@ def say(name: str) -> str:
     return (Path(__file__).parent / "prompts" / f"{name}.md").read_text(encoding="utf-8").strip()
 
 
-def task_text(brief: dict[str, Any], most: int = 6_000) -> str:
-    """The brief as an agent reads it; what is long is there as the variable `brief`."""
+def task_text(brief: dict[str, Any]) -> str:
+    """The brief as an agent reads it: what it is to do last and in full, what is long cut, as `brief` has all of it."""
     import json
 
     lines = []
-    for name, value in brief.items():
+    for name, value in sorted(brief.items(), key=lambda item: item[0] in LAST):
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        if name in PLAYBOOK_ONLY or value in (None, [], {}, ""):
+            continue
+        most = TASK_CHARS if name in LAST else FIELD_CHARS
         lines.append(
-            f"{name}: {shown}"
-            if len(shown) <= most // 4
-            else f"{name}: {shown[: most // 8]} … (brief[{name!r}] has all of it)"
+            f"{name}: {shown}" if len(shown) <= most else f"{name}: {shown[:most]} … (cut; see brief[{name!r}])"
         )
-    text = "\n".join(lines)
-    return text if len(text) <= most else text[:most] + " …"
+    return "\n".join(lines)

@@ -140,7 +140,8 @@ def money(report: Report) -> str:
         return "no model was used; nothing was spent"
     tokens = f"{cost.get('input_tokens') or 0:,} tokens in, {cost.get('output_tokens') or 0:,} out"
     calls = cost.get("calls") or 0
-    return f"{cost.get('usd') or 0:.2f} USD for {calls:,} {plural(calls, 'call', 'calls')} ({tokens})"
+    usd = "an unknown sum (no price is known)" if cost.get("usd") is None else f"{cost['usd']:.2f} USD"
+    return f"{usd} for {calls:,} {plural(calls, 'call', 'calls')} ({tokens})"
 
 
 def seconds(value: float) -> str:
