@@ -162,7 +162,8 @@ _SECRETS = re.compile(
     r"|(?<=-----BEGIN )[A-Z ]*PRIVATE KEY-----.*"
 )
 _NAMED_SECRET = re.compile(
-    r"(?i)((?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?token|auth[_-]?token)\w*[\\\"']*\s*[:=]\s*[\\\"']*)"
+    r"(?i)((?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?token|auth[_-]?token)\w*"
+    r"[\\\"']*\s*[:=]\s*[\\\"']*)"
     r"([^\s\"'\\,;}]{3,})"
 )
 

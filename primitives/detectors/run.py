@@ -139,8 +139,8 @@ class Family:
 
     Beside the kinds of events there is "answer": the agent has handed the turn back with a text (`run.answer`); it
     comes before the "user", "interrupt" or "end" event that shows it; "silence": it has done so with no text; "write":
-    a call that means to change something; "plan": one that keeps the to-do list; "failure": a result that is one; "ran":
-    the result of a call that runs code.
+    a call that means to change something; "plan": one that keeps the to-do list; "failure": a result that is one;
+    "ran": the result of a call that runs code.
     """
 
     declared: ClassVar[tuple[Detector, ...]] = ()

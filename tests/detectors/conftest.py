@@ -1,4 +1,4 @@
-"""A run written down as tuples: ("user", text) ("says", text) ("call", tool, args) ("ok", text) ("fails", text) ("end", …)."""
+"""A run written down as tuples: ("user", text) ("says", text) ("call", tool, args) ("ok", text) ("end", …)."""
 
 from __future__ import annotations
 
