@@ -1,8 +1,14 @@
-"""Finished traces to Arrow tables, in batches bounded by the characters of text they hold."""
+"""Finished traces to Arrow tables, in batches bounded by the characters of text they hold.
+
+A batch may hold the traces of many small files or a part of those of a large one; `done` names the sources that ended
+in it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -14,74 +20,145 @@ from insights.corpus.trace import Trace, as_json
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BATCH_CHARS = 24_000_000  # unit: characters of step text; bounds memory while keeping inserts large
+BATCH_CHARS = 8_000_000  # unit: characters of step text; bounds memory while keeping tables large
+STEP_CHARS = 500  # what a step costs beside its text
 JSON_COLUMNS = {t: {c for c, kind in columns.items() if kind == "JSON"} for t, columns in TABLES.items()}
+LISTS = ("llm_calls", "spans", "annotations", "expected")  # tables whose rows are mappings
+SEARCHED_FOR_SECRETS = {
+    "traces": ("metadata", "extra"),
+    "steps": ("text", "reasoning", "parts", "extra"),
+    "tool_calls": ("args_text", "result_text", "extra"),
+    "spans": ("input_text", "output_text", "attributes", "events"),
+}
 
-_step = attrgetter(*list(TABLES["steps"])[1:])
-_call = attrgetter(*list(TABLES["tool_calls"])[1:])
-_trace = attrgetter(*TABLES["traces"])
-_signal = attrgetter(*list(TABLES["signals"])[1:])
+
+@dataclass
+class Done:
+    """The end of one source: its row for `sources` and its issues."""
+
+    source_row: dict[str, Any]
+    issues: list[Issue] = field(default_factory=list)
+    n_traces: int = 0
 
 
+@dataclass
 class Batch:
-    """Arrow tables by name, and the (trace_id, fingerprint) of the traces inside."""
+    """Arrow tables by name, (trace_id, fingerprint, source_id) of the traces inside, the sources that ended."""
 
-    def __init__(self, tables: dict[str, pa.Table], heads: list[tuple[str, str]]) -> None:
-        self.tables = tables
-        self.heads = heads
-
-
-def batches(traces: Iterable[Trace], source_id: str, detect: Callable[[Trace], Sequence[Any]]) -> Iterator[Batch]:
-    """Finish each trace, run the detectors over it, and give tables of about BATCH_CHARS of text."""
-    held: list[tuple[Trace, Sequence[Any]]] = []
-    chars = 0
-    seen: dict[str, int] = {}
-    for trace in traces:
-        _distinct(trace, seen)
-        trace.finish(source_id)
-        held.append((trace, detect(trace)))
-        chars += sum(s.text_len for s in trace.steps) + 500 * len(trace.steps) + sum(b[2] for b in trace.blobs.values())
-        if chars >= BATCH_CHARS:
-            yield _tables(held)
-            held, chars = [], 0
-    if held:
-        yield _tables(held)
+    tables: dict[str, pa.Table]
+    heads: list[tuple[str, str, str]]
+    done: list[Done]
 
 
-def _distinct(trace: Trace, seen: dict[str, int]) -> None:
-    n = seen.get(trace.trace_id, 0) + 1
-    seen[trace.trace_id] = n
-    if n > 1:
+class Builder:
+    """Takes traces and ended sources; gives batches. The ids within one batch are distinct."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[Trace, Sequence[Any]]] = []
+        self._ids: set[str] = set()
+        self._done: list[Done] = []
+        self._chars = 0
+
+    def read(self, traces: Iterable[Trace], source_id: str, done: Done | None = None) -> Iterator[Batch]:
+        """Finish each trace and run the detectors over it; give what is full."""
+        from primitives.detectors import scan_trace
+
+        seen: Counter[str] = Counter()
+        for trace in traces:
+            _distinct(trace, seen)
+            if trace.trace_id in self._ids:
+                yield self.take()
+            trace.finish(source_id)
+            self._held.append((trace, scan_trace(trace)))
+            self._ids.add(trace.trace_id)
+            if done is not None:
+                done.n_traces += 1
+            self._chars += sum(s.text_len for s in trace.steps) + STEP_CHARS * len(trace.steps)
+            self._chars += sum(blob[2] for blob in trace.blobs.values())
+            if self._chars >= BATCH_CHARS:
+                yield self.take()
+
+    def end(self, done: Done) -> None:
+        """A source is at its end."""
+        self._done.append(done)
+        self._chars += STEP_CHARS
+
+    def take(self) -> Batch:
+        """All that is held."""
+        held, done = self._held, self._done
+        tables = _tables(held, done)
+        heads = [(t.trace_id, t.fingerprint, t.source_id) for t, _ in held]
+        self._held, self._ids, self._done, self._chars = [], set(), [], 0
+        return Batch(tables, heads, done)
+
+
+def _distinct(trace: Trace, seen: Counter[str]) -> None:
+    seen[trace.trace_id] += 1
+    if (n := seen[trace.trace_id]) > 1:
         trace.issue("repeated_id", f"{trace.trace_id} occurs {n} times in one source", severity="info")
         trace.trace_id = f"{trace.trace_id}#{n}"
 
 
-def _tables(held: list[tuple[Trace, Sequence[Any]]]) -> Batch:
+def _tables(held: list[tuple[Trace, Sequence[Any]]], done: list[Done]) -> dict[str, pa.Table]:
+    traces = [t for t, _ in held]
+    issues = [issue_row(t.source_id, i) for t in traces for i in t.issues]
+    issues += [issue_row(d.source_row["source_id"], i) for d in done for i in d.issues]
     rows: dict[str, list[Sequence[Any]]] = {
-        "traces": [_trace(t) for t, _ in held],
-        "steps": [(t.trace_id, *_step(s)) for t, _ in held for s in t.steps],
-        "tool_calls": [(t.trace_id, *_call(c)) for t, _ in held for c in t.calls],
-        "slices": [(t.trace_id, name, *value) for t, _ in held for name, value in t.slices.items()],
-        "signals": [(t.trace_id, *_signal(signal)) for t, signals in held for signal in signals],
-        "ingest_issues": [issue_row(t.source_id, i) for t, _ in held for i in t.issues],
-        "blobs": list({own: blob for t, _ in held for own, blob in t.blobs.items()}.values()),
+        "slices": [(t.trace_id, name, *value) for t in traces for name, value in t.slices.items()],
+        "blobs": list({own: blob for t in traces for own, blob in t.blobs.items()}.values()),
+        "sources": [tuple(d.source_row.get(column) for column in TABLES["sources"]) for d in done],
     }
-    for table, of in (
-        ("llm_calls", lambda t: t.llm_calls),
-        ("spans", lambda t: t.spans),
-        ("annotations", lambda t: t.annotations),
-        ("expected", lambda t: t.expected),
-    ):
+    for table in LISTS:
         names = list(TABLES[table])[1:]
-        rows[table] = [(t.trace_id, *map(row.get, names)) for t, _ in held for row in of(t)]
-    return Batch(
-        {name: to_arrow(name, table) for name, table in rows.items() if table},
-        [(t.trace_id, t.fingerprint) for t, _ in held],
-    )
+        rows[table] = [(t.trace_id, *map(row.get, names)) for t in traces for row in getattr(t, table)]
+    found = {
+        "traces": _columns("traces", None, traces),
+        "steps": _columns("steps", [t.trace_id for t in traces for _ in t.steps], [s for t in traces for s in t.steps]),
+        "tool_calls": _columns(
+            "tool_calls", [t.trace_id for t in traces for _ in t.calls], [c for t in traces for c in t.calls]
+        ),
+        "signals": _columns(
+            "signals", [t.trace_id for t, signals in held for _ in signals], [s for _, signals in held for s in signals]
+        ),
+        **{name: to_arrow(name, table) for name, table in rows.items()},
+    }
+    of_source = {t.trace_id: t.source_id for t in traces}
+    issues += [issue_row(of_source[str(i.trace_id)], i) for i in _secrets(found)]
+    found["ingest_issues"] = to_arrow("ingest_issues", issues)
+    return {name: table for name, table in found.items() if table.num_rows}
+
+
+def _secrets(tables: dict[str, pa.Table]) -> Iterator[Issue]:
+    """What looks like a secret, counted by trace, kind and column; never its value."""
+    from primitives.secrets import count, suspects
+
+    for name, columns in SEARCHED_FOR_SECRETS.items():
+        table, found = tables[name], Counter[tuple[str, str, str]]()
+        for column in columns:
+            for row in suspects(table[column]) if table.num_rows else ():
+                if column == "result_text" and table["result_seq"][row].as_py() is not None:
+                    continue  # the same text is that of a step
+                trace_id = table["trace_id"][row].as_py()
+                for kind, n in count(table[column][row].as_py()).items():
+                    found[trace_id, kind, column] += n
+        for (trace_id, kind, column), n in found.items():
+            yield Issue("secret", "info", f"{kind} in {name}.{column}", trace_id=trace_id, n=n)
 
 
 def issue_row(source_id: str, issue: Issue) -> tuple[Any, ...]:
     return (source_id, issue.trace_id, issue.seq, issue.offset, issue.code, issue.severity, issue.n, issue.detail)
+
+
+def _columns(table: str, owners: list[str] | None, things: list[Any]) -> pa.Table:
+    """Objects whose attributes are the columns of a table, as an Arrow table. `owners`: the trace_id of each."""
+    import pyarrow as pa
+
+    schema = arrow_schema(table)
+    arrays = []
+    for of in schema:
+        values = owners if owners is not None and of.name == "trace_id" else list(map(attrgetter(of.name), things))
+        arrays.append(_array(values, of, of.name in JSON_COLUMNS[table]))
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def to_arrow(table: str, rows: Sequence[Sequence[Any]]) -> pa.Table:
@@ -89,16 +166,24 @@ def to_arrow(table: str, rows: Sequence[Sequence[Any]]) -> pa.Table:
     import pyarrow as pa
 
     schema = arrow_schema(table)
-    arrays = []
-    for field, values in zip(schema, zip(*rows, strict=True), strict=True):
-        column: Sequence[Any] = values
-        if field.name in JSON_COLUMNS[table]:
-            column = [as_json(v) for v in values]
-        try:
-            arrays.append(pa.array(column, field.type))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError):
-            arrays.append(pa.array([_coerce(v, field.type) for v in column], field.type))
+    if not rows:
+        return schema.empty_table()
+    columns = zip(schema, zip(*rows, strict=True), strict=True)
+    arrays = [_array(values, of, of.name in JSON_COLUMNS[table]) for of, values in columns]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: Sequence[Any], of: pa.Field, is_json: bool) -> pa.Array:
+    import pyarrow as pa
+
+    if values.count(None) == len(values):
+        return pa.nulls(len(values), of.type)
+    if is_json:
+        values = [as_json(v) for v in values]
+    try:
+        return pa.array(values, of.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError):
+        return pa.array([_coerce(v, of.type) for v in values], of.type)
 
 
 def _coerce(value: Any, kind: pa.DataType) -> Any:

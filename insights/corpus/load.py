@@ -8,9 +8,7 @@ or changed replaces what it gave before.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from insights import __version__
+from insights.corpus.batch import Builder, Done
 from insights.corpus.discover import Refusal, discover
-from insights.corpus.readers import Done, read_all
+from insights.corpus.readers import read_all
+from insights.corpus.renewal import changed
 from insights.corpus.source import Issue, Source
 from insights.corpus.store import Store
 from insights.errors import CorpusError, SourceError
@@ -64,109 +64,135 @@ def ingest(
     """
     folder = Path(corpus)
     started = datetime.now(UTC)
-    with tempfile.TemporaryDirectory(prefix="insights-") as spool, _locked(folder):
-        sources, refused = discover([str(p) for p in paths], spool=Path(spool))
-        if not sources:
-            why = "; ".join(f"{r.uri}: {r.reason}" for r in refused[:3]) or "the folders named are empty"
-            raise SourceError(f"nothing to read: {why}", "name files or folders that hold traces")
-        if fields:
-            format = format or "guessed"
-            for source in sources:
-                source.fields = dict(fields)
-        summary = Summary(folder, n_sources=len(sources), not_read=list(refused))
-        fresh = folder / f".ingest-{os.getpid()}.duckdb"
+    with _locked(folder), _unwritable(folder):
+        _clean(folder)
         try:
-            _fill(fresh, folder, sources, refused, summary, format, jobs, progress)
-        except OSError as error:
-            raise CorpusError(
-                f"{folder} cannot be written: {error.strerror or error}", "free space or choose another -o"
-            ) from error
+            spool = folder / ".ingest-spool"
+            spool.mkdir()
+            sources, refused = discover([str(p) for p in paths], spool=spool)
+            if not sources:
+                why = "; ".join(f"{r.uri}: {r.reason}" for r in refused[:3]) or "the folders named are empty"
+                raise SourceError(f"nothing to read: {why}", "name files or folders that hold traces")
+            for source in sources if fields else ():
+                source.fields = dict(fields or {})
+            summary = Summary(folder, n_sources=len(sources), not_read=list(refused))
+            _fill(folder, sources, refused, summary, Wanted(format or ("guessed" if fields else None), jobs, progress))
         finally:
-            for leftover in folder.glob(".ingest-*"):
-                leftover.unlink(missing_ok=True)
-        summary.seconds = (datetime.now(UTC) - started).total_seconds()
+            _clean(folder)
+        _index(folder)
+    summary.seconds = (datetime.now(UTC) - started).total_seconds()
     return summary
 
 
-def _fill(
-    fresh: Path,
-    folder: Path,
-    sources: list[Source],
-    refused: list[Refusal],
-    summary: Summary,
-    format: str | None,
-    jobs: int | None,
-    progress: Progress | None,
-) -> None:
-    import duckdb
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How the caller wants it read."""
 
-    current = folder / "traces.duckdb"
+    format: str | None
+    jobs: int | None
+    progress: Progress | None
+
+
+def _fill(folder: Path, sources: list[Source], refused: list[Refusal], summary: Summary, wanted: Wanted) -> None:
+    """Write the new database beside the old one and put it in its place."""
+    current, fresh = folder / "traces.duckdb", folder / ".ingest.duckdb"
     if current.exists():
         shutil.copyfile(current, fresh)
-    try:
-        with Store(fresh, created=not current.exists()) as store:
-            todo = [s for s in sources if not store.has_unchanged(s)]
-            summary.n_unchanged = len(sources) - len(todo)
-            if todo:
-                for s in todo:
-                    store.forget(s.source_id)
-                _read(store, todo, summary, format, jobs, progress)
-            for refusal in refused:
-                _account(store, refusal)
+    with Store(fresh, created=not current.exists()) as store:
+        todo = changed(store, sources)
+        summary.n_unchanged = len(sources) - len(todo)
+        if not todo and not refused:
             summary.n_traces = store.count("traces")
-            if summary.n_traces == 0:
-                raise SourceError(
-                    f"none of the {len(sources)} files named holds a trace that can be read: {_reasons(summary)}",
-                    "see `insights ingest --help` for --format and --map",
-                )
-            store.finish(__version__)
-            summary.issues = store.issues()
-            summary.totals = store.totals()
-    except duckdb.Error as error:
-        raise CorpusError(
-            f"{folder} cannot be written: {str(error).splitlines()[0]}", "free space or choose another -o"
-        ) from error
+            return
+        store.forget([s.source_id for s in todo])
+        _read(store, todo, summary, wanted)
+        _account(store, refused)
+        summary.n_traces = store.count("traces")
+        if summary.n_traces == 0:
+            raise SourceError(
+                f"none of the {len(sources)} files named holds a trace that can be read: {_reasons(summary)}",
+                "see `insights ingest --help` for --format and --map",
+            )
+        store.finish(__version__)
+        summary.issues = store.issues()
+        summary.totals = store.totals()
     (folder / "labels").mkdir(exist_ok=True)
     (folder / "runs").mkdir(exist_ok=True)
     fresh.replace(current)
-    from primitives.index import build
 
+
+def _read(store: Store, todo: list[Source], summary: Summary, wanted: Wanted) -> None:
+    total = sum(s.path.stat().st_size for s in todo)
+    read = 0
+    for batch in read_all(todo, format=wanted.format, jobs=wanted.jobs):
+        summary.n_new += store.add(batch)
+        for done in batch.done:
+            row = done.source_row
+            read += row["bytes"]
+            if row["status"] in ("unsupported", "refused", "empty"):
+                summary.not_read.append(Refusal(row["uri"], row["status"], row["error"] or ""))
+            else:
+                counts = summary.by_format.setdefault(row["format"], [0, 0])
+                counts[0] += 1
+                counts[1] += done.n_traces
+            if wanted.progress:
+                wanted.progress(row["uri"], read, total)
+
+
+def _account(store: Store, refused: list[Refusal]) -> None:
+    """A row in sources and one in ingest_issues for what was named or found and not read."""
+    if not refused:
+        return
+    builder = Builder()
+    for refusal in refused:
+        own = hashlib.sha1(f"{refusal.uri}\0refused".encode(errors="surrogateescape")).hexdigest()
+        row = {"source_id": own, "uri": refusal.uri, "format": "unknown", "adapter": "none", "adapter_version": 0,
+               "status": "refused", "error": refusal.reason, "ingested_at": datetime.now(UTC)}  # fmt: skip
+        builder.end(Done(row, [Issue(refusal.code, "warning", f"{refusal.uri}: {refusal.reason}")]))
+    batch = builder.take()
+    store.forget([done.source_row["source_id"] for done in batch.done])
+    store.add(batch)
+
+
+def _index(folder: Path) -> None:
+    """Bring the search index up to date; a killed ingest may have left one that is not."""
+    import duckdb
+
+    from primitives.index import build, is_current
+
+    with duckdb.connect(str(folder / "traces.duckdb"), read_only=True) as con:
+        if is_current(folder, con):
+            return
     build(folder)
 
 
-def _read(
-    store: Store, todo: list[Source], summary: Summary, format: str | None, jobs: int | None, progress: Progress | None
-) -> None:
-    total = sum(s.path.stat().st_size for s in todo)
-    done = 0
-    for message in read_all(todo, format=format, jobs=jobs):
-        if not isinstance(message, Done):
-            summary.n_new += store.add(message)
-            continue
-        done += message.source_row["bytes"]
-        store.add_source(message)
-        row = message.source_row
-        if row["status"] in ("unsupported", "refused", "empty"):
-            summary.not_read.append(Refusal(row["uri"], row["status"], row["error"] or ""))
+def _clean(folder: Path) -> None:
+    """Remove what an ingest left that was killed, or this one on its way."""
+    for leftover in [*folder.glob(".ingest*"), *folder.glob("traces.duckdb.new*")]:
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
         else:
-            counts = summary.by_format.setdefault(row["format"], [0, 0])
-            counts[0] += 1
-            counts[1] += message.n_traces
-        if progress:
-            progress(row["uri"], done, total)
-
-
-def _account(store: Store, refusal: Refusal) -> None:
-    """A row in sources and one in ingest_issues for what was named or found and not read."""
-    own = hashlib.sha1(f"{refusal.uri}\0refused".encode()).hexdigest()
-    row = {"source_id": own, "uri": refusal.uri, "format": "unknown", "adapter": "none", "adapter_version": 0,
-           "status": "refused", "error": refusal.reason, "ingested_at": datetime.now(UTC)}  # fmt: skip
-    store.forget(own)
-    store.add_source(Done(row, [Issue(refusal.code, "warning", f"{refusal.uri}: {refusal.reason}")]))
+            leftover.unlink(missing_ok=True)
 
 
 def _reasons(summary: Summary) -> str:
     return "; ".join(f"{Path(r.uri).name}: {r.reason}" for r in summary.not_read[:3]) or "no records found"
+
+
+@contextmanager
+def _unwritable(folder: Path) -> Iterator[None]:
+    """What DuckDB and the system say of a disk that is full or a folder that is closed, as one error."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        why = str(error).splitlines()[0]
+    except OSError as error:
+        why = error.strerror or str(error)
+    else:
+        return
+    raise CorpusError(f"{folder} cannot be written: {why}", "free space or choose another -o")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -79,9 +80,12 @@ class Source:
         """`stem` with the folders below the root: an id for the trace of a file that gives none."""
         return (Path(self.name).parent / self.stem).as_posix()
 
-    @property
+    @cached_property
     def source_id(self) -> str:
-        return hashlib.sha1(f"{self.uri}\0{self.member or ''}".encode()).hexdigest()
+        """The same for one file however its path is written."""
+        is_file = self.uri != "-" and "://" not in self.uri
+        place = os.path.realpath(self.uri) if is_file else self.uri
+        return hashlib.sha1(f"{place}\0{self.member or ''}".encode(errors="surrogateescape")).hexdigest()
 
     def issue(
         self, code: str, detail: str, *, severity: str = "warning", offset: int | None = None, n: int = 1

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from insights.corpus.batch import Batch, issue_row, to_arrow
-from insights.corpus.columns import SCHEMA_SQL, TABLES
+from insights.corpus.batch import Batch, to_arrow
+from insights.corpus.columns import SCHEMA_SQL
 from insights.corpus.source import Source
 from insights.errors import CorpusError
 from primitives.corpus import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from insights.corpus.readers import Done
+    import pyarrow as pa
 
-FLUSH_BYTES = 48 << 20  # unit: bytes of Arrow tables that wait for one insert
+FLUSH_BYTES = 64 << 20  # unit: bytes of Arrow tables that wait for one insert
+MEMORY = "600MB"  # of DuckDB, beside Python's own
 OF_TRACE = ("traces", "steps", "llm_calls", "tool_calls", "spans", "annotations", "expected", "slices", "signals")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A source as an earlier ingest saw it."""
+
+    size: int | None
+    mtime: float | None  # unit: seconds since 1970
+    uri: str
+    format: str
 
 
 class Store:
@@ -28,22 +41,29 @@ class Store:
         import duckdb
 
         self.con = duckdb.connect(str(self.file))
+        try:
+            self._prepare()
+        except BaseException:
+            self.con.close()
+            raise
+        return self
+
+    def _prepare(self) -> None:
         self.con.execute("SET enable_progress_bar=false; SET TimeZone='UTC'; SET preserve_insertion_order=true")
-        self.con.execute("SET memory_limit='1500MB'")
+        self.con.execute(f"SET memory_limit='{MEMORY}'")
         if self.created:
             self.con.execute(SCHEMA_SQL)
         else:
             self._check_version()
         self.con.execute("BEGIN TRANSACTION")
         rows = self.con.execute(
-            "SELECT source_id, bytes, epoch(mtime) FROM sources WHERE status <> 'refused'"
-        ).fetchall()
-        self.known = {source_id: (size, mtime) for source_id, size, mtime in rows}
-        self.waiting: dict[str, list[Any]] = {}
+            "SELECT source_id, bytes, epoch(mtime), uri, format FROM sources WHERE status <> 'refused'"
+        )
+        self.known = {source_id: Known(*told) for source_id, *told in rows.fetchall()}
+        self.waiting: dict[str, list[pa.Table]] = {}
         self.n_waiting = 0
         self.seen: dict[str, str] = dict(self.con.execute("SELECT trace_id, fingerprint FROM traces").fetchall())
         self.repeated: list[tuple[Any, ...]] = []
-        return self
 
     def __exit__(self, *failure: object) -> None:
         self.con.close()
@@ -63,58 +83,60 @@ class Store:
 
     def has_unchanged(self, source: Source) -> bool:
         """Whether this source was read whole before and has neither grown nor changed since."""
+        known = self.known.get(source.source_id)
+        if known is None or known.mtime is None:
+            return False
         stat = source.path.stat()
-        row = self.known.get(source.source_id)
-        return row is not None and row[0] == stat.st_size and abs(row[1] - stat.st_mtime) < 1e-3
+        return known.size == stat.st_size and abs(known.mtime - stat.st_mtime) < 1e-3
 
-    def forget(self, source_id: str) -> None:
-        """Take out everything a source gave before."""
-        gone = self.con.execute("SELECT trace_id FROM traces WHERE source_id = ?", [source_id]).fetchall()
+    def forget(self, source_ids: Sequence[str]) -> None:
+        """Take out everything these sources gave before."""
+        self.flush()
+        own = list(source_ids)
+        gone = self.con.execute(
+            "SELECT trace_id FROM traces WHERE source_id IN (SELECT unnest($1::VARCHAR[]))", [own]
+        ).fetchall()
         for (trace_id,) in gone:
             self.seen.pop(trace_id, None)
         if gone:
             self.con.execute(
-                "CREATE OR REPLACE TEMP TABLE gone AS SELECT trace_id FROM traces WHERE source_id = ?", [source_id]
+                "CREATE OR REPLACE TEMP TABLE gone AS SELECT unnest($1::VARCHAR[]) AS trace_id", [[t for (t,) in gone]]
             )
             for table in OF_TRACE:
                 self.con.execute(f"DELETE FROM {table} WHERE trace_id IN (SELECT trace_id FROM gone)")
-        self.con.execute("DELETE FROM ingest_issues WHERE source_id = ?", [source_id])
-        self.con.execute("DELETE FROM sources WHERE source_id = ?", [source_id])
+        for table in ("ingest_issues", "sources"):
+            self.con.execute(f"DELETE FROM {table} WHERE source_id IN (SELECT unnest($1::VARCHAR[]))", [own])
 
     def add(self, batch: Batch) -> int:
         """Store a batch; a trace whose id is known is dropped when it is the same run, else renamed. Returns traces stored."""
         renamed: dict[str, str | None] = {}
-        for trace_id, fingerprint in batch.heads:
-            if trace_id not in self.seen:
-                self.seen[trace_id] = fingerprint
-            elif self.seen[trace_id] == fingerprint:
-                renamed[trace_id] = None
-            else:
-                n = 2
-                while f"{trace_id}#{n}" in self.seen:
-                    n += 1
-                renamed[trace_id] = f"{trace_id}#{n}"
-                self.seen[f"{trace_id}#{n}"] = fingerprint
-        source_id = batch.tables["traces"]["source_id"][0].as_py()
-        for old, new in renamed.items():
+        for trace_id, fingerprint, source_id in batch.heads:
+            own = self._own_id(trace_id, fingerprint)
+            if own == trace_id:
+                continue
+            renamed[trace_id] = own
             code, detail = (
-                ("repeated_id", f"another run has this id; stored as {new}")
-                if new
+                ("repeated_id", f"another run has this id; stored as {own}")
+                if own
                 else ("duplicate_trace", "the same run was read before; kept once")
             )
-            self.repeated.append((source_id, old, None, None, code, "info", 1, detail))
+            self.repeated.append((source_id, trace_id, None, None, code, "info", 1, detail))
         for name, table in batch.tables.items():
-            self._insert(name, _rename(table, renamed) if renamed and name != "blobs" else table)
+            self._insert(name, _rename(table, renamed, name) if renamed and "trace_id" in table.schema.names else table)
         return len(batch.heads) - sum(new is None for new in renamed.values())
 
-    def add_source(self, done: Done) -> None:
-        columns = TABLES["sources"]
-        self._insert("sources", to_arrow("sources", [tuple(done.source_row.get(c) for c in columns)]))
-        rows = [issue_row(done.source_row["source_id"], i) for i in done.issues]
-        if rows:
-            self._insert("ingest_issues", to_arrow("ingest_issues", rows))
+    def _own_id(self, trace_id: str, fingerprint: str) -> str | None:
+        """The id to store a trace under; None where the same run is stored."""
+        own, n = trace_id, 1
+        while own in self.seen:
+            if self.seen[own] == fingerprint:
+                return None
+            n += 1
+            own = f"{trace_id}#{n}"
+        self.seen[own] = fingerprint
+        return own
 
-    def _insert(self, name: str, table: Any) -> None:
+    def _insert(self, name: str, table: pa.Table) -> None:
         """Small tables wait for each other: an insert per file is what thousands of small files cost."""
         self.waiting.setdefault(name, []).append(table)
         self.n_waiting += table.nbytes
@@ -178,15 +200,15 @@ class Store:
         return dict(zip([d[0] for d in result.description or []], result.fetchall()[0], strict=True))
 
 
-def _rename(table: Any, renamed: dict[str, str | None]) -> Any:
+def _rename(table: pa.Table, renamed: dict[str, str | None], name: str) -> pa.Table:
+    """The table without the traces renamed to None, the others under their new id. Issues are kept all."""
     import pyarrow as pa
 
     ids = table["trace_id"].to_pylist()
-    keep = [renamed.get(i, i) is not None for i in ids]
+    keep = [name == "ingest_issues" or renamed.get(i, i) is not None for i in ids]
     out = table.filter(pa.array(keep))
-    fresh = pa.array([renamed.get(i, i) for i, k in zip(ids, keep, strict=True) if k], pa.string())
-    out = out.set_column(out.schema.get_field_index("trace_id"), "trace_id", fresh)
-    if "root_trace_id" in out.schema.names:
-        roots = [renamed.get(r) or r for r in out["root_trace_id"].to_pylist()]
-        out = out.set_column(out.schema.get_field_index("root_trace_id"), "root_trace_id", pa.array(roots, pa.string()))
+    for column in ("trace_id", "root_trace_id"):
+        if column in out.schema.names:
+            fresh = pa.array([renamed.get(i) or i for i in out[column].to_pylist()], pa.string())
+            out = out.set_column(out.schema.get_field_index(column), column, fresh)
     return out

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from insights.corpus.batch import batches
+from insights.corpus.batch import Builder
 from insights.corpus.formats import recognise
 from insights.corpus.source import Source
 
@@ -43,7 +43,7 @@ def _read_all(root: Path) -> None:
         source = Source(path, path.relative_to(root).as_posix(), root)
         found = recognise(source.head)
         if found is not None and found[0].role == "trace":
-            list(batches(found[0].read(source), source.source_id, lambda trace: ()))
+            list(Builder().read(found[0].read(source), source.source_id))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda p: p.relative_to(DATA).as_posix())
