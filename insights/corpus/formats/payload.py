@@ -46,6 +46,8 @@ IS_THOUGHT = {"thinking", "reasoning", "thought", "reasoning_content"}
 IS_CALL = {"tool_use", "tool_call", "tool-call", "function_call", "functionCall", "server_tool_use", "custom_tool_call"}
 IS_RESULT = {"tool_result", "tool-result", "tool_call_response", "function_call_output", "functionResponse",
              "function_response", "custom_tool_call_output", "function_result"}  # fmt: skip
+DOTNET = {"TextContent": "text", "TextReasoningContent": "reasoning", "FunctionCallContent": "function_call",
+          "FunctionResultContent": "function_result"}  # fmt: skip
 DEEPEST = 12  # unit: levels of holders within holders; a payload is never deeper
 
 
@@ -68,7 +70,8 @@ def messages(value: Any, role: str = "user", depth: int = 0) -> list[dict[str, A
         return []
     if isinstance(value, dict):
         found = list(_of_object(value, role, depth)) if depth < DEEPEST else []
-        return found or [{"role": role, "content": as_json(value)}]
+        told = any(value.get(k) for k in INNER)  # holders that hold nothing to show
+        return found if found or told else [{"role": role, "content": as_json(value)}]
     if isinstance(value, list):
         return list(_of_list(value, role, depth)) if depth < DEEPEST else [{"role": role, "content": as_json(value)}]
     return [{"role": role, "content": as_text(value)}]
@@ -76,6 +79,9 @@ def messages(value: Any, role: str = "user", depth: int = 0) -> list[dict[str, A
 
 def _of_list(items: list[Any], role: str, depth: int) -> Iterator[dict[str, Any]]:
     first = next((decoded(i) for i in items if i is not None), None)
+    items = [i for i in items if not _is_definition(i)]
+    if not items:
+        return
     if all(isinstance(i, str) for i in items) and not isinstance(first, dict):
         yield {"role": role, "content": "\n".join(items)}
     elif isinstance(first, dict) and _is_block(first):
@@ -87,7 +93,18 @@ def _of_list(items: list[Any], role: str, depth: int) -> Iterator[dict[str, Any]
             yield from messages(item, role, depth + 1)
 
 
+def _is_definition(value: Any) -> bool:
+    """Whether a message tells only which tools there are, as Langfuse's own callback writes them, or only its class."""
+    row = mapping(value)
+    if row.get("type") == "constructor" and row.keys() <= {"lc", "type", "id"}:
+        return True
+    content = mapping(row.get("content"))
+    return row.get("role") == "tool" and content.get("type") == "function" and "function" in content
+
+
 def _is_known(value: Mapping[str, Any]) -> bool:
+    if isinstance(value.get("content"), dict):  # a candidate of Gemini
+        return True
     return _is_message(value) or any(k in value for k in (*INNER, "event.name")) or _is_item(value)
 
 
@@ -103,10 +120,18 @@ def _is_item(value: Mapping[str, Any]) -> bool:
     return "role" not in value and word(value.get("type")) in IS_CALL | IS_RESULT | {"message", "reasoning"}
 
 
+def _kind(block: Mapping[str, Any]) -> str:
+    """The type of a content block; of .NET's long names what they stand for."""
+    kind = word(block.get("type"))
+    return DOTNET.get(kind.rsplit(".", 1)[-1], kind)
+
+
 def _is_block(value: Mapping[str, Any]) -> bool:
-    kind = word(value.get("type"))
+    kind = _kind(value)
     if "role" in value or "call_id" in value:
         return False
+    if {"toolCallId", "toolName"} <= value.keys():
+        return True
     if {"functionCall", "functionResponse", "function_call", "function_response"} & value.keys():
         return True
     return kind in IS_TEXT | IS_THOUGHT | IS_CALL | IS_RESULT and "data" not in value
@@ -123,15 +148,19 @@ def _of_object(value: dict[str, Any], role: str, depth: int) -> Iterator[dict[st
         yield from _message(value)
         return
     if _is_item(value) and word(value.get("type")) != "message":
-        yield from _message({"role": role, "content": [value]})
+        asked = word(value.get("type")) in IS_CALL | {"reasoning"}
+        yield from _message({"role": "assistant" if asked else role, "content": [value]})
         return
-    for key in SYSTEM:
+    if isinstance(value.get("content"), dict) and "role" not in value:
+        yield from messages({"role": role, **value["content"]}, role, depth + 1)
+        return
+    for key in SYSTEM if role != "assistant" else ():
         said = value.get(key) or mapping(value.get("config")).get(key)
         if said and any(k in value for k in (*INNER, *OUTER)):
             yield from ({**m, "role": "system"} for m in messages(said, "system", depth + 1))
             break
     for key in (*INNER, *OUTER):
-        if value.get(key) not in (None, "", [], {}):
+        if value.get(key) not in (None, "", [], {}) and not _is_definition(value[key]):
             answering = key in ("choices", "candidates", "generations", "completion", "response", "outputs", "output")
             yield from _held(value, key, "assistant" if answering and depth == 0 else role, depth)
             return
@@ -193,9 +222,13 @@ def _content(
         blocks = decoded(content)
         content = blocks if isinstance(blocks, list) and blocks and all(map(_is_block, mappings(blocks))) else content
     for block in content if isinstance(content, list) else [] if content is None else [content]:
-        kind = word(mapping(block).get("type"))
+        kind = _kind(mapping(block))
+        if isinstance(block, dict) and "." in word(block.get("type")) and isinstance(block.get("content"), dict):
+            block = {**block["content"], "type": kind}
         if not isinstance(block, dict):
             texts.append(as_text(block) or "")
+        elif {"toolCallId", "toolName"} <= block.keys() and kind not in IS_RESULT and "result" not in block:
+            out["tool_calls"].append(_call(block))
         elif kind in IS_CALL or "functionCall" in block or "function_call" in block:
             out["tool_calls"].append(_call(block.get("functionCall") or block.get("function_call") or block))
         elif kind in IS_RESULT or "functionResponse" in block or "function_response" in block:
@@ -224,7 +257,13 @@ def _call(value: Any) -> dict[str, Any]:
     name = function.get("name", function.get("toolName", function.get("tool_name")))
     keys = ("arguments", "args", "input", "parameters")
     args = next((function[k] for k in keys if function.get(k) is not None), None)
-    id = call.get("call_id") or call.get("id") or call.get("toolCallId") or call.get("tool_call_id")
+    id = (
+        call.get("call_id")
+        or call.get("callId")
+        or call.get("id")
+        or call.get("toolCallId")
+        or call.get("tool_call_id")
+    )
     return {"id": as_name(decoded_id(id)), "function": {"name": name, "arguments": args}}
 
 
@@ -241,7 +280,10 @@ def _result(block: Mapping[str, Any]) -> dict[str, Any]:
         held = held["value"]
     if isinstance(held, list) and mappings(held) and all(isinstance(b.get("text"), str) for b in mappings(held)):
         held = "\n".join(b["text"] for b in mappings(held))
-    id = next((block[k] for k in ("tool_use_id", "call_id", "toolCallId", "tool_call_id", "id") if block.get(k)), None)
+    id = next(
+        (block[k] for k in ("tool_use_id", "call_id", "callId", "toolCallId", "tool_call_id", "id") if block.get(k)),
+        None,
+    )
     failed = block.get("is_error") is True or block.get("isError") is True
     name = block.get("name") or block.get("toolName")
     out = {"role": "tool", "content": as_text(held), "tool_call_id": as_name(decoded_id(id)), "name": as_name(name)}

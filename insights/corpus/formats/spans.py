@@ -11,6 +11,7 @@ A reader fills a `Span` for each of its rows and hands the spans of a trace to `
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -32,8 +33,11 @@ STOPPED = {
     "limit_tokens": {"length", "max_tokens", "max_output_tokens", "model_length"},
     "refused": {"content_filter", "refusal", "safety"},
 }
-VERDICT = {"correct", "correctness", "is_correct", "pass", "passed", "success", "successful", "task_success", "resolved",
-           "solved", "task_completed", "accepted", "goal_completion"}  # fmt: skip
+VERDICT = re.compile(
+    r"(?:^|_)(?:correct(?:ness)?|pass(?:ed)?|success(?:ful)?|resolved|solved|completed|accepted)(?:$|_)", re.I
+)
+DENIED = re.compile(r"(?:^|_)(?:not|no|in|un|fail\w*|rate)(?:$|_)", re.I)
+CALLED = re.compile(r"^(?:tool[._:]\s*|execute_tool |running tool: |function\.)")
 Message = dict[str, Any]
 
 
@@ -114,6 +118,11 @@ def build(t: Trace, spans: list[Span]) -> None:
     _Builder(t, held).run()
 
 
+def _is_bare(value: Any) -> bool:
+    """Whether a payload is text without structure: its messages and calls cannot be told apart."""
+    return not isinstance(payload.decoded(value), (dict, list))
+
+
 class _Builder:
     def __init__(self, t: Trace, held: dict[str, Span]) -> None:
         self.t, self.held = t, held
@@ -121,6 +130,7 @@ class _Builder:
         self.echoes: dict[str | None, int] = {}  # results of tool spans that no later prompt has repeated yet
         self.last: dict[str | None, int] = {}  # the last step of the model, by owner
         self.by_id: dict[str, ToolCall] = {}
+        self.spoke = False  # whether a model span tells what the model answered
         self.above: dict[str, list[Span]] = {s.id: self._above(s) for s in held.values()}
 
     def _above(self, s: Span) -> list[Span]:
@@ -150,6 +160,9 @@ class _Builder:
                 self._llm(s)
             elif s.kind == "tool" and not (s.id in inner_tools and s.input is None and s.output is None):
                 self._tool(s)
+            elif s.kind in ("chain", "other") and self._executes(s):
+                s.tool = CALLED.sub("", s.name)
+                self._tool(s)
             elif s.kind in ("agent", "guardrail", "other") and s.given:
                 self._show(s, s.given)
         self._outermost(roots)
@@ -164,9 +177,9 @@ class _Builder:
                 inner.usage = inner.usage or s.usage
                 inner.cost = s.cost if inner.cost is None else inner.cost
                 inner.model = inner.model or s.model
-                if inner.input is None and inner.given is None:
+                if inner.given is None and (inner.input is None or (_is_bare(inner.input) and not _is_bare(s.input))):
                     inner.input, inner.given = s.input, s.given
-                if inner.output is None and inner.said is None:
+                if inner.said is None and (inner.output is None or (_is_bare(inner.output) and not _is_bare(s.output))):
                     inner.output, inner.said = s.output, s.said
 
     def _owner(self, s: Span) -> Span | None:
@@ -183,6 +196,7 @@ class _Builder:
         t = self.t
         given = s.given if s.given is not None else payload.messages(s.input, "user")
         said = s.said if s.said is not None else payload.messages(s.output, "assistant")
+        self.spoke = self.spoke or bool(said)
         said = [{**m, "role": "assistant"} if m.get("role") in ("user", None) else m for m in said]
         owner = self._scope(s, given)
         self._show(s, given)
@@ -302,6 +316,8 @@ class _Builder:
                 seq, name, args if isinstance(args, dict) else as_text(args), id=s.id if known else s.call_id or s.id
             )
             call = t.calls[-1]
+            if any(a.kind == "tool" for a in self.above[s.id]):
+                call.requestor = "harness"
             self.by_id[call.native_id or ""] = call
         said = result_text(s.output)
         at = t.result(
@@ -319,6 +335,12 @@ class _Builder:
         if s.failed and s.error and call.result_seq == at:
             call.error_message = s.error[:500]
         self.echoes[own] = self.echoes.get(own, 0) + 1
+
+    def _executes(self, s: Span) -> bool:
+        """Whether a span of no stated kind is named after a call that waits for its result, and is a leaf."""
+        name = CALLED.sub("", s.name)
+        waits = any(c.name == name and c.result_seq is None for c in self.t.calls)
+        return waits and s.output is not None and not any(s in above for above in self.above.values())
 
     def _is_over(self, seq: int, s: Span) -> bool:
         """Whether a step that only stands for calls without a model span has had a result before this call began."""
@@ -348,7 +370,7 @@ class _Builder:
             answer = [] if answered else payload.messages(s.output, "assistant")
             for m in answer:
                 self._add(s, {**m, "role": "assistant"} if m.get("role") == "user" else m, s.end)
-        if not answered:
+        if not self.spoke:
             whole = any(x.text for x in t.steps)
             t.fidelity = "io_only" if whole or t.calls else "metadata_only"
 
@@ -454,7 +476,8 @@ def score(t: Trace, name: Any, value: Any, *, whole: bool = True, **columns: Any
     number = float(value) if isinstance(value, (int, float)) else None
     if isinstance(value, str) and value.lower() in ("true", "false"):
         number = float(value.lower() == "true")
-    decided = named.lower().replace(" ", "_").replace("-", "_") in VERDICT and number in (0.0, 1.0)
+    plain = re.sub(r"[\s.-]+", "_", named)
+    decided = number in (0.0, 1.0) and VERDICT.search(plain) is not None and not DENIED.search(plain)
     t.annotate("score", named, value=number, passed=number == 1.0 if decided else None, **columns)
     if whole and decided and t.success is None:
         t.success, t.score, t.score_name = number == 1.0, number, named

@@ -1,0 +1,65 @@
+"""Langfuse's own reading of twenty framework traces is the oracle for the payloads of model calls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from insights.corpus.formats import payload
+from insights.corpus.formats.langfuse import usage
+
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "samples" / "langfuse"
+UNREAD = {"autogen-2025-06-06", "llamaindex-2025-06-05"}  # Langfuse could not read any call of these
+APART = {  # where we read on purpose what Langfuse does not: payloads that differ
+    "agno-2025-06-11": {
+        "input"
+    },  # messages as repr() of objects: taken from the attributes; Langfuse keeps the tools only
+    "google-adk-2025-08-28": {"input"},  # a function_response is a tool's result, not the user's text
+    "pydantic-ai-2025-06-06": {"output"},  # a gen_ai.choice event is the assistant's message, not JSON
+    "pydantic-ai-tools-2025-06-06": {"output"},
+}
+
+
+def _plain(messages: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """Role, text and calls; JSON by its value."""
+    found = []
+    for m in messages:
+        calls = [c.get("function", c) for c in m.get("tool_calls") or []]
+        content = m.get("content") or ""
+        text = payload.decoded(content.strip() if isinstance(content, str) else content)
+        found.append((m["role"], text, [(c["name"], payload.decoded(c["arguments"])) for c in calls]))
+    return found
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason="../shared/samples is absent")
+def test_the_calls_of_the_twenty_traces_are_read_as_langfuse_reads_them():
+    compared, different = 0, {}
+    for path in sorted(FOLDER.glob("*.trace.json")):
+        name = path.name.removesuffix(".trace.json")
+        oracle = json.loads((FOLDER / f"{name}.chatml.json").read_text())
+        calls = [o for o in json.loads(path.read_text())["observations"] if o["type"] == "GENERATION"]
+        read = 0
+        for call in calls:
+            for side, role in (("input", "user"), ("output", "assistant")):
+                expected = (oracle.get(call["id"]) or {}).get(side) or {}
+                if not expected.get("success"):
+                    continue
+                read += 1
+                wanted = [x for m in expected["data"] for x in payload.messages(m, "assistant")]
+                if _plain(payload.messages(call[side], role)) != _plain(wanted):
+                    different.setdefault(name, set()).add(side)
+        assert (read == 0) == (name in UNREAD), name
+        compared += read
+    assert compared > 50
+    assert different == APART
+
+
+def test_cached_input_is_added_where_the_total_says_it_stands_apart():
+    apart = {"usageDetails": {"input": 40, "input_cached_tokens": 20, "output": 5, "total": 65}}
+    within = {"usageDetails": {"input": 40, "input_cached_tokens": 20, "output": 5, "total": 45}}
+    assert usage(apart)["input_tokens"] == 60 and usage(within)["input_tokens"] == 40
+    assert usage({"promptTokens": 7, "completionTokens": 2}) == {"input_tokens": 7, "output_tokens": 2}
+    assert usage({"usageDetails": {}}) == {}
