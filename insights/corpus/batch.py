@@ -69,6 +69,8 @@ class Builder:
             if trace.trace_id in self._ids:
                 yield self.take()
             trace.finish(source_id)
+            if trace.slices:  # the table is chosen from these when all traces are known
+                trace.extra = {**trace.extra, "slices": trace.slices}
             self._held.append((trace, scan_trace(trace)))
             self._ids.add(trace.trace_id)
             if done is not None:
@@ -104,7 +106,6 @@ def _tables(held: list[tuple[Trace, Sequence[Any]]], done: list[Done]) -> dict[s
     issues = [issue_row(t.source_id, i) for t in traces for i in t.issues]
     issues += [issue_row(d.source_row["source_id"], i) for d in done for i in d.issues]
     rows: dict[str, list[Sequence[Any]]] = {
-        "slices": [(t.trace_id, name, *value) for t in traces for name, value in t.slices.items()],
         "blobs": list({own: blob for t in traces for own, blob in t.blobs.items()}.values()),
         "sources": [tuple(d.source_row.get(column) for column in TABLES["sources"]) for d in done],
     }

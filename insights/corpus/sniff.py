@@ -148,9 +148,11 @@ def look(path: Path, name: str) -> Head:
     """Read head and tail of a file."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-        file.seek(max(0, size - TAIL_BYTES), os.SEEK_SET)
-        tail = file.read(TAIL_BYTES)
+        head = tail = file.read(HEAD_BYTES)
+        if size > len(head):
+            file.seek(size - TAIL_BYTES, os.SEEK_SET)
+            tail = file.read(TAIL_BYTES)
+    tail = tail[-TAIL_BYTES:]
     magic = next((kind for start, kind in MAGIC.items() if head.startswith(start)), None)
     if magic is None and head[257:262] == b"ustar":
         magic = "tar"

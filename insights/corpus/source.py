@@ -110,7 +110,7 @@ class Source:
 
     def document(self) -> Any:
         """The whole file as one JSON value; None (and an issue) where it is not one."""
-        data = self.path.read_bytes()
+        data = self._bytes()
         try:
             value, repair = parse.loads(data)
         except parse.Unparseable as error:
@@ -177,6 +177,9 @@ class Source:
     def _whole(self) -> Any:
         return self.document()
 
+    def _bytes(self) -> bytes:
+        return self.head.head if self.head.size == len(self.head.head) else self.path.read_bytes()
+
     def _check_keys(self, data: bytes, value: Any) -> None:
         """Tell of keys that stand twice in an object: the last value counts, the others are lost."""
         repeated = parse.repeated_keys(data, value)
@@ -223,7 +226,7 @@ class Source:
         self.issue("bad_line", f"{reason}: {shown!r}", offset=offset)
 
     def _held(self, key: str | None) -> Iterator[Record]:
-        data = self.path.read_bytes()
+        data = self._bytes()
         try:
             value, repair = parse.loads(data)
         except parse.Unparseable as error:

@@ -368,4 +368,4 @@ def _parse_args(text: str) -> tuple[Any, str | None]:
             value = orjson.loads(value)
     except orjson.JSONDecodeError as error:
         return None, str(error)[:200]
-    return clean(value), None
+    return clean(value) if "\\u0000" in text else value, None

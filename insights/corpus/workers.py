@@ -135,7 +135,6 @@ def _read(groups: list[list[Source]], format: str | None, sink: BinaryIO) -> Non
     from insights.corpus.batch import Builder
     from insights.corpus.readers import read_one
 
-    gc.freeze()
     gc.set_threshold(100_000, 20, 20)  # traces hold no cycles; looking for them takes a tenth of the time
     for group in groups:
         builder = Builder()
