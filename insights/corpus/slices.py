@@ -35,6 +35,7 @@ COLUMNS = (
     "trial",
 )
 _PARTS = re.compile(r"__|[/#:.\s]|(?<=[a-zA-Z])-(?=\d)|-(?=[a-zA-Z])")
+_PATH_PARTS = re.compile(r"__|/|\.[a-z0-9]{1,6}$")  # a file's name is one word: 4o and qwen2.5-7b stay whole
 
 _GIVEN = """
 SELECT trace_id, g.key AS name, g.value->>0 AS value, g.value->>1 AS basis
@@ -95,7 +96,8 @@ def _add_parts(con: duckdb.DuckDBPyConnection, column: str, basis: str, n: int) 
     ).fetchall()
     by_position: dict[int, dict[str, str]] = defaultdict(dict)
     for trace_id, text in rows if len(rows) >= COVERAGE * n else ():
-        for at, part in enumerate([p for p in _PARTS.split(text) if p][:12]):
+        parts = (_PATH_PARTS if basis == "path" else _PARTS).split(text)
+        for at, part in enumerate([p for p in parts if p][:12]):
             by_position[at][trace_id] = part[:LONGEST]
     for at, values in by_position.items():
         sizes = Counter(values.values())

@@ -141,6 +141,7 @@ def as_finding(examined: Examined, decided: Verdict, why: str, n_failed: int) ->
             examined.terminal,
             examined.contrast,
             severity,
+            doubts=h.kind == "label_defect",
             explains=h.kind != "contrast" or str((words.get("taxonomy") or {}).get("tier")) != "9",
         ),
         taxonomy={str(k): str(v) for k, v in (words.get("taxonomy") or {}).items()},

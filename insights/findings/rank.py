@@ -19,9 +19,11 @@ def severity_of(said: str | None, terminal: int | None, n_failed: int) -> Severi
 
 
 def rank_score(
-    k: int, terminal: int | None, contrast: Contrast | None, severity: Severity, *, explains: bool = True
+    k: int, terminal: int | None, contrast: Contrast | None, severity: Severity, *, explains: bool = True, doubts: bool = False
 ) -> float:
     """Failures plausibly removed times the severity's weight; a finding that explains nothing counts a quarter.
+
+    One that `doubts` the tasks or the grader bears on every number of the report: it counts a tenth of its traces at the least.
 
     Removed is the bound of the risk difference that is nearer to zero, times k; without a contrast, the failed traces
     that have the property; without outcomes, k on a scale below any of those.
@@ -34,6 +36,8 @@ def rank_score(
         removed = float(terminal)
     else:
         removed = k / (k + 10.0)
+    if doubts:
+        removed = max(removed, 0.1 * k)
     return round(removed * WEIGHT[severity] * (1.0 if explains else 0.25), 3)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from insights.corpus.parse import mapping, mappings, sequence
@@ -12,6 +13,7 @@ from insights.corpus.trace import Trace
 def add_reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, Any]) -> None:
     """Checked items with their verdicts; what was not checked comes from the task, with `met` unknown."""
     checks = mappings(graded.get("action_checks")) or [{"action": a} for a in mappings(criteria.get("actions"))]
+    _compare_task(t, checks)
     for check in checks:
         action = mapping(check.get("action"))
         extra = {"requestor": action.get("requestor"), "tool_type": check.get("tool_type")}
@@ -47,3 +49,11 @@ def add_reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, An
             met=check.get("met"),
             extra={"env_type": state.get("env_type"), "assert_value": state.get("assert_value")},
         )
+
+
+def _compare_task(t: Trace, checks: Sequence[Mapping[str, Any]]) -> None:
+    """Note where the ids of the checked actions ("27_0") say another task than the one recorded: files get mixed up."""
+    said = re.match(r"(\d+)_\d+$", str(mapping(checks[0].get("action")).get("action_id"))) if checks else None
+    if said and str(t.task_id).isdigit() and said[1] != str(t.task_id):
+        t.annotate("label", "task_id_differs", label=said[1], basis="heuristic", explanation="the checked actions belong to this task")
+        t.issue("task_id_differs", f"recorded as task {t.task_id}, but its checked actions are of task {said[1]}")
