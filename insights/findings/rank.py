@@ -11,7 +11,7 @@ HIGH_SHARE, MEDIUM_SHARE = 0.10, 0.02  # of all failures
 def severity_of(said: str | None, terminal: int | None, n_failed: int) -> Severity:
     """What the finding's words say, else by the share of all failures that have the property."""
     if said in WEIGHT:
-        return said  # type: ignore[return-value]
+        return said
     if terminal is None or n_failed == 0:
         return "medium"
     share = terminal / n_failed

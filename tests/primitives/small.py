@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from primitives import Corpus, open_corpus
+from primitives.derived import derive
 
 SCHEMA = Path(__file__).resolve().parents[2] / "insights" / "corpus" / "schema.sql"
 REQUIRED = {
@@ -49,6 +50,7 @@ def folder(path: Path, **tables: Iterable[Mapping[str, Any]]) -> Path:
             values = [json.dumps(v) if isinstance(v, dict) else v for v in whole.values()]
             marks = ", ".join("?" * len(values))
             con.execute(f"INSERT INTO {table} ({', '.join(whole)}) VALUES ({marks})", values)
+    derive(con)
     con.close()
     return home
 
