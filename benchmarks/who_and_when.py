@@ -241,7 +241,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         target = Path(home) / "ww.corpus"
         command = [sys.executable, "-m", "insights", "ingest", str(args.folder), "-o", str(target)]
-        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         corpus = open_corpus(target)
         data = {name: load(corpus, name) for name in NAMES}
         corpus.con.close()
