@@ -57,14 +57,14 @@ class Unread:
 
 
 class Judge:
-    """Reads traces of one corpus for one run. `read` and `unjudged` (by reason) count what came of it."""
+    """Reads traces of one corpus for one run. `read`, `reused` (read before) and `unjudged` (by reason) count what came of it."""
 
     def __init__(
         self, corpus: Corpus, tiers: Tiers, marks: Marks, role: Role, run_id: str, tell: Callable[[str], None]
     ) -> None:
         self.corpus, self.tiers, self.marks, self.role = corpus, tiers, marks, role
         self.run_id, self.tell = run_id, tell
-        self.read = 0
+        self.read = self.reused = 0
         self.unjudged: Counter[str] = Counter()
         self._asked: dict[str, Asked] = {}
 
@@ -85,6 +85,7 @@ class Judge:
         self._asked |= dict.fromkeys(questions, asked)
         said: dict[str, dict[str, Label]] = {name: self._known(asked, name, "judged", "fast") for name in questions}
         left = [t for t in trace_ids if any(t not in known for known in said.values())]
+        self.reused += len(trace_ids) - len(left)
         answers = await self._ask(asked, left, "fast", "whole")
         for name in questions:
             fresh = [self._judgement(t, name, answers[t], asked, "judged", "fast") for t in left if t not in said[name]]
@@ -130,6 +131,7 @@ class Judge:
         labels.check_name(self.corpus, name, asked.hash())
         said = self._known(asked, name, "judged", "fast")
         left = [t for t in trace_ids if t not in said]
+        self.reused += len(trace_ids) - len(left)
         answers = await self._ask(asked, left, "fast", "whole")
         fresh = [self._judgement(t, name, answers[t], asked, "judged", "fast") for t in left]
         labels.save(self.corpus, fresh, f"{len(fresh)}/{min(left, default='')}")

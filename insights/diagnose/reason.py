@@ -109,7 +109,7 @@ class Mind:
         names = sorted(n for n, v in VERBS.items() if not (v.acts or v.spends) or n in role.verbs)
         return role.render(
             question=self.run.question.text, catalogue=catalogue(CATALOGUE_TOKENS, names), tables=tables(self.run.corpus),
-            discovery=self.run.discovery, read=self.judge.read > 0,
+            discovery=self.run.discovery, read=self.judge.read + self.judge.reused > 0,
         )  # fmt: skip
 
     def verbs(self) -> dict[str, Callable[..., Any]]:
@@ -137,7 +137,7 @@ class Mind:
     def not_analysed(self) -> dict[str, Any]:
         """What the models could not do, and what was kept from them."""
         return {
-            "model": f"{self.judge.read} readings of traces; {sum(self.judge.unjudged.values())} answers could not be used",
+            "model": f"{self.judge.read} readings of traces, {self.judge.reused} reused; {sum(self.judge.unjudged.values())} answers could not be used",
             "answers_not_used": dict(self.judge.unjudged),
             "model_slips": dict(self.slips),
             "secrets_masked": self.tiers.masked,

@@ -45,7 +45,7 @@ def reads(request: Request) -> str:
         "quote": quote if gave_up else "",
         "value": "yes" if gave_up else "no",
     }
-    return json.dumps({name: answer for name in properties})
+    return json.dumps(dict.fromkeys(properties, answer))
 
 
 def careful(request: Request) -> Any:
