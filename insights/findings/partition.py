@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from insights.records import Cause, Finding
 
 PURITY = 0.6  # of the traces with the property that have an outcome, the share that must fail for it to be a cause
+MARGIN = 0.1  # share points by which a cause's traces must fail more often than the rest
 ASSOCIATED = 0.9  # the same for a contrast that could not be adjusted for task difficulty: nearly all must fail
 NO_CAUSE = 9  # tier of findings that describe and do not explain: a symptom, a suspicion against tasks, a slice
 MOST_CAUSES = 14  # rows; what is left after them stays "explained by other findings"
@@ -56,7 +57,17 @@ def _can_explain(f: Finding) -> bool:
     purity = (f.terminal or 0) / known
     if _is_association(f):
         return purity >= ASSOCIATED and f.contrast is not None and (f.contrast.q or 1.0) <= 0.01
-    return f.verdict == "confirmed" and purity >= PURITY
+    return f.verdict == "confirmed" and purity >= PURITY and _above(f)
+
+
+def _above(f: Finding) -> bool:
+    """Whether its traces fail clearly more often than the others do: what happens in most runs explains none of them."""
+    c = f.contrast
+    if c is None or c.outcome != "success" or not c.with_.n or not c.without.n:
+        return True
+    if f.kind == "environment" and f.recovered and c.high >= 0:
+        return False
+    return c.without.k / c.without.n - c.with_.k / c.with_.n >= MARGIN
 
 
 def _is_association(f: Finding) -> bool:

@@ -50,6 +50,8 @@ def contrast(
     c = measure(corpus, holds, population=population, outcome=outcome)
     if not c["with_n"] or not c["without_n"] or c["risk_difference"] is None:
         return None
+    if c["with_k"] + c["without_k"] in (0, c["with_n"] + c["without_n"]):
+        return None  # one outcome only: there is nothing to contrast
     if c["p"] is None:
         return _crude(c, name or outcome)
     return Contrast(
