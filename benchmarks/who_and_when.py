@@ -2,9 +2,9 @@
 
     python benchmarks/who_and_when.py [--seeds 20] [--folds 10] [--write] [-o FILE.md] [FOLDER]
 
-A step counts as found when its number equals the annotators' (integers, never a part of a text). FOLDER is a copy of the
-data set, ../shared/corpora/whowhen unless said. --write fits the coefficients on all of Algorithm-Generated and puts them
-into configs/blame.yaml; without it nothing but the table is written.
+A step counts as found when its number equals the annotators' (integers, never a part of a text). FOLDER holds copies of
+Who&When (`whowhen`) and of AgentRx (`agentrx`), ../shared/corpora unless said. --write fits the coefficients on all of
+Algorithm-Generated and puts them into configs/blame.yaml; without it nothing but the table is written.
 """
 
 from __future__ import annotations
@@ -29,10 +29,17 @@ from scipy.optimize import minimize  # noqa: E402
 
 from primitives import open_corpus  # noqa: E402
 from primitives.blame import coefficients, shares  # noqa: E402
-from primitives.blame_features import FEATURES, features_sql  # noqa: E402
+from primitives.blame_features import FEATURES, features  # noqa: E402
+from primitives.settings import shipped  # noqa: E402
 from primitives.stats.intervals import wilson  # noqa: E402
 
-NAMES = ("Algorithm-Generated", "Hand-Crafted")
+FITTED = "Algorithm-Generated"  # the subset that the shipped coefficients come from
+SETS = {  # name: (folder, dataset in the corpus)
+    FITTED: ("whowhen", "Algorithm-Generated"),
+    "Hand-Crafted": ("whowhen", "Hand-Crafted"),
+    "AgentRx, tau-bench retail": ("agentrx", "tau_dataset_failed"),
+}
+FEWEST = 50  # traces from which a set is cross-validated
 PENALTIES = (1.0, 3.0, 10.0, 30.0)  # of which the inner folds choose
 INNER = 5
 FLIPS = 20_000
@@ -46,7 +53,7 @@ class Labelled:
     x: np.ndarray
     run: np.ndarray
     hit: np.ndarray  # is the annotators' step
-    right_agent: np.ndarray  # is of the annotators' agent
+    right_agent: np.ndarray  # is of the annotators' agent; nan where the traces name no agents
     rule: np.ndarray  # per trace: (agent, step) found by the rule
     last: np.ndarray  # per trace: (agent, step) found by "the last step"
     group: np.ndarray  # per trace: runs of equal text stay in one fold (no question occurs twice in a subset)
@@ -64,7 +71,8 @@ class Labelled:
 
 
 RULE = """
-WITH labels AS (SELECT trace_id, seq AS labelled, label AS agent FROM annotations WHERE kind = 'failure' AND seq IS NOT NULL),
+WITH labels AS (SELECT trace_id, seq AS labelled, label AS agent FROM annotations
+  WHERE kind = 'failure' AND seq IS NOT NULL AND coalesce(extra->>'root_cause', 'true') = 'true'),
 failing AS (SELECT trace_id, min(result_seq) AS seq FROM tool_calls WHERE status = 'error' GROUP BY 1),
 picked AS (SELECT trace_id, labelled, labels.agent, coalesce(failing.seq - 1, 0) AS rule, (SELECT max(seq) FROM steps s
     WHERE s.trace_id = t.trace_id) AS last, fingerprint, task_id
@@ -78,20 +86,35 @@ ORDER BY p.trace_id"""
 def load(corpus: Any, dataset: str) -> Labelled:
     rows = corpus.con.execute(RULE, {"dataset": dataset}).fetchall()
     ids = {row[0]: i for i, row in enumerate(rows)}
-    steps = corpus.con.execute(features_sql(f"SELECT trace_id FROM traces WHERE dataset = '{dataset}'")).df()
+    steps = features(corpus, f"SELECT trace_id FROM traces WHERE dataset = '{dataset}'")
     steps = steps[steps["trace_id"].isin(ids)]
     run = steps["trace_id"].map(ids).to_numpy(int)
     if len(set(run)) < len(rows):
         raise SystemExit(f"{dataset}: {len(rows) - len(set(run))} labelled traces have no step of an agent")
+    unnamed = np.nan if steps["agent"].isna().all() else 0.0
     return Labelled(
         steps[list(FEATURES)].to_numpy(float),
         run,
         steps["seq"].to_numpy(int) == np.array([row[1] for row in rows])[run],
-        steps["agent"].to_numpy(object) == np.array([row[2] for row in rows], object)[run],
-        np.array([row[4:6] for row in rows], bool),
-        np.array([row[6:8] for row in rows], bool),
+        (steps["agent"].to_numpy(object) == np.array([row[2] for row in rows], object)[run]) + unnamed,
+        np.array([row[4:6] for row in rows], float) + (unnamed, 0),
+        np.array([row[6:8] for row in rows], float) + (unnamed, 0),
         np.unique([row[3] for row in rows], return_inverse=True)[1],
     )
+
+
+def ingested(folder: Path, dataset: str) -> Labelled:
+    """The labelled traces of a folder, read by the program itself."""
+    if not folder.is_dir():
+        raise SystemExit(f"{folder} is not there: name the folder that holds copies of whowhen and agentrx")
+    with tempfile.TemporaryDirectory() as home:
+        target = Path(home) / "a.corpus"
+        command = [sys.executable, "-m", "insights", "ingest", str(folder), "-o", str(target)]
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        corpus = open_corpus(target)
+        data = load(corpus, dataset)
+        corpus.con.close()
+    return data
 
 
 def fit(data: Labelled, penalty: float) -> np.ndarray:
@@ -174,24 +197,27 @@ def paired(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def report(data: dict[str, Labelled], fitted: np.ndarray, k: int, seeds: int) -> Iterator[str]:
-    """The tables, line by line; `fitted` are coefficients fitted on the first of the data sets."""
+    """The tables, line by line; `fitted` are the coefficients fitted on FITTED."""
     yield "| runs | method | agent | step | step among the first three |"
     yield "|---|---|---|---|---|"
     notes = []
     for name, d in data.items():
-        runs = [found(d, cross_validated(d, k, seed)) for seed in range(seeds)]
-        crossed = np.mean(runs, axis=0)
         title = f"{name} (n = {d.n})"
         yield _row(title, "a step of an agent, drawn at random", chance(d))
         yield _row(title, "rule: the step before the first failing output, else step 0", d.rule)
         yield _row(title, "rule: the last step", d.last)
-        yield _row(title, f"ranker, {k}-fold cross-validation, mean of {seeds} seeds", crossed)
-        baseline, against = (d.rule, "the failing-output rule") if name == NAMES[0] else (d.last, "the last-step rule")
-        notes.append(_note(f"{name}, cross-validated", crossed, baseline, against, [run[:, 1].mean() for run in runs]))
-        if name != NAMES[0]:
+        better = max(
+            (d.rule, "the failing-output rule"), (d.last, "the last-step rule"), key=lambda r: r[0][:, 1].sum()
+        )
+        if d.n >= FEWEST:
+            runs = [found(d, cross_validated(d, k, seed)) for seed in range(seeds)]
+            crossed = np.mean(runs, axis=0)
+            yield _row(title, f"ranker, {k}-fold cross-validation, mean of {seeds} seeds", crossed)
+            notes.append(_note(f"{name}, cross-validated", crossed, *better, [run[:, 1].mean() for run in runs]))
+        if name != FITTED:
             moved = found(d, shares(d.x @ fitted, d.run))
-            yield _row(title, f"`blame`: coefficients fitted on {NAMES[0]}", moved)
-            notes.append(_note(f"{name}, coefficients of {NAMES[0]}", moved, baseline, against, []))
+            yield _row(title, f"`blame`, fitted on {FITTED}", moved)
+            notes.append(_note(f"{name}, `blame` as shipped", moved, *better, []))
     yield ""
     yield from notes
 
@@ -199,7 +225,7 @@ def report(data: dict[str, Labelled], fitted: np.ndarray, k: int, seeds: int) ->
 def _row(title: str, method: str, hits: np.ndarray) -> str:
     cells = []
     for column in range(3):
-        if column >= hits.shape[1]:
+        if column >= hits.shape[1] or np.isnan(hits[:, column]).any():
             cells.append("–")
             continue
         k, n = hits[:, column].sum(), len(hits)
@@ -209,7 +235,7 @@ def _row(title: str, method: str, hits: np.ndarray) -> str:
 
 
 def _note(title: str, hits: np.ndarray, baseline: np.ndarray, against: str, seeds: list[float]) -> str:
-    d, low, high, p = paired(hits[:, 1], baseline[:, 1].astype(float))
+    d, low, high, p = paired(hits[:, 1], baseline[:, 1])
     spread = f" Between seeds: {min(seeds):.1%} to {max(seeds):.1%}." if seeds else ""
     return (
         f"- {title}: step {d:+.1%} against {against} ({low:+.1%} to {high:+.1%}, bootstrap of traces; p = {p:.3g}, sign flips "
@@ -218,37 +244,38 @@ def _note(title: str, hits: np.ndarray, baseline: np.ndarray, against: str, seed
 
 
 def write(data: Labelled, penalty: float, weights: np.ndarray) -> None:
+    """Put the fitted coefficients into the configuration, and leave those set by hand as they are."""
+    by_hand = shipped("blame")["set_by_hand"]
+    fitted = {name: w for name, w in zip(FEATURES, weights, strict=True) if name not in by_hand}
     lines = [
-        "# How `blame` weighs the features of a step (primitives/blame_features.py): coefficients of a conditional logit, to be",
-        "# read as log-odds within one trace. Written by benchmarks/who_and_when.py --write; how well they do: docs/blame.md.",
-        f"fitted: {{date: {datetime.date.today().isoformat()}, corpus: 'Who&When, {NAMES[0]}', traces: {data.n}, l2: {penalty:g}}}",
+        "# How `blame` weighs the features of a step (primitives/blame_features.py): log-odds within one trace.",
+        "# How well they do: docs/blame.md.",
+        "",
+        "# A conditional logit; written by benchmarks/who_and_when.py --write.",
+        f"fitted: {{date: {datetime.date.today().isoformat()}, corpus: 'Who&When, {FITTED}', traces: {data.n}, l2: {penalty:g}}}",
         "coefficients:",
-        *(f"  {name}: {w:.3f}" for name, w in zip(FEATURES, weights, strict=True)),
+        *(f"  {name}: {w:.3f}" for name, w in fitted.items()),
+        "",
+        "# Fitted to nothing: in the runs above no call changes anything and there are no reference actions.",
+        "set_by_hand:",
+        *(f"  {name}: {w}" for name, w in by_hand.items()),
     ]
     CONFIG.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    shipped.cache_clear()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=ROOT.parent / "shared" / "corpora" / "whowhen")
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT.parent / "shared" / "corpora")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
-    if not args.folder.is_dir():
-        raise SystemExit(f"{args.folder} is not there: give the folder of a copy of Who&When")
-    with tempfile.TemporaryDirectory() as home:
-        target = Path(home) / "ww.corpus"
-        command = [sys.executable, "-m", "insights", "ingest", str(args.folder), "-o", str(target)]
-        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-        corpus = open_corpus(target)
-        data = {name: load(corpus, name) for name in NAMES}
-        corpus.con.close()
-    first = data[NAMES[0]]
+    data = {name: ingested(args.folder / folder, dataset) for name, (folder, dataset) in SETS.items()}
     if args.write:
-        penalty = choose(first, np.random.default_rng(0))
-        write(first, penalty, fit(first, penalty))
+        penalty = choose(data[FITTED], np.random.default_rng(0))
+        write(data[FITTED], penalty, fit(data[FITTED], penalty))
     text = "\n".join(report(data, coefficients(), args.folds, args.seeds))
     print(text)
     if args.output:

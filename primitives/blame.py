@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from primitives.blame_features import FEATURES, features_sql
+from primitives.blame_features import FEATURES, features
 from primitives.cohort import resolve, size
 from primitives.read import find_trace
 from primitives.registry import verb
@@ -57,7 +57,7 @@ def blame(
 
     if not 1 <= top <= MOST_STEPS or not 1 <= limit <= MOST_TRACES:
         raise ValueError(f"top can be 1 to {MOST_STEPS} and limit 1 to {MOST_TRACES:,}, not {top} and {limit}")
-    frame = corpus.con.execute(features_sql(_chosen(corpus, trace_id, population, limit))).df()
+    frame = features(corpus, _chosen(corpus, trace_id, population, limit))
     x = frame[list(FEATURES)].to_numpy(float)
     run = frame["trace_id"].ne(frame["trace_id"].shift()).cumsum().to_numpy(int) - 1
     weights = coefficients()
@@ -72,10 +72,12 @@ def blame(
 
 
 def coefficients() -> NDArray[np.float64]:
-    """Those of configs/blame.yaml, in the order of FEATURES. Raises KeyError when a feature has none."""
+    """Those of configs/blame.yaml, fitted and set, in the order of FEATURES. Raises KeyError when a feature has none."""
     import numpy as np
 
-    return np.array([float(shipped("blame")["coefficients"][name]) for name in FEATURES])
+    settings = shipped("blame")
+    known = {**settings["coefficients"], **settings["set_by_hand"]}
+    return np.array([float(known[name]) for name in FEATURES])
 
 
 def shares(utility: NDArray[np.float64], run: NDArray[np.int64]) -> NDArray[np.float64]:

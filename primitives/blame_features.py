@@ -7,6 +7,15 @@ searched for are English.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from primitives.mutating import mutating_tools
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from primitives.corpus import Corpus
+
 # name: (how it is worked out, what a high value says to a reader, what a low one says; empty: nothing worth saying)
 FEATURES = {
     "opening": ("1 / (1 + place)", "at the beginning", ""),
@@ -22,7 +31,7 @@ FEATURES = {
     ),
     "after_failure": ("failed_last > 0", "comes right after a failed call", "does not come right after a failed call"),
     "failures_before": ("least(failed_before, 4) / 4", "several calls failed before", ""),
-    "agent_changes": ("changes", "another agent takes over", ""),
+    "agent_changes": ("agent_changes", "another agent takes over", ""),
     "agent_is_new": ("newcomer", "the agent's first step", "not the agent's first step"),
     "long": ("length / greatest(longest, 1)", "among the longest steps of the run", ""),
     "short": ("length < 60", "says next to nothing", ""),
@@ -39,6 +48,8 @@ FEATURES = {
     "first_conclusion": ("concludes AND concluded_before = 0", "first conclusion of the run", ""),
     "unable": ("unable", "says that something cannot be done or found", ""),
     "signal": ("signals > 0", "a detector fired", ""),
+    "first_change": ("changes > 0 AND changes_before = 0", "first call that changes something", ""),
+    "first_deviation": ("departs AND departed_before = 0", "first departure from the reference", ""),
 }
 
 MOST_CHARS = 20_000  # of one step's text, arguments or result that are looked at
@@ -64,22 +75,26 @@ said AS (
     role = 'assistant' AND origin IS DISTINCT FROM 'harness' AS candidate
   FROM steps WHERE trace_id IN (FROM chosen) AND on_path IS DISTINCT FROM false AND kind <> 'compaction'),
 calls AS (
-  SELECT *, call_seq AS seq, status IN ('error', 'denied') AS bad FROM tool_calls
+  SELECT *, call_seq AS seq, status IN ('error', 'denied') AS bad,
+    list_contains($mutating::VARCHAR[], name) AS mutating FROM tool_calls
   WHERE trace_id IN (FROM chosen) AND call_seq IS NOT NULL AND requestor IS DISTINCT FROM 'user'),
 called AS (
-  SELECT trace_id, seq, count(*) AS calls, count_if(bad) AS failed,
+  SELECT trace_id, seq, count(*) AS calls, count_if(bad) AS failed, count_if(mutating AND NOT bad) AS changes,
     count_if(NOT bad AND coalesce(result_len, length(result_text)) <= {SHORT_RESULT}) AS empty FROM calls GROUP BY 1, 2),
 fired AS (
   SELECT trace_id, unnest(list_distinct([seq, coalesce(start_seq, seq)])) AS seq, count(*) AS signals
   FROM signals WHERE trace_id IN (FROM chosen) AND severity <> 'info' GROUP BY 1, 2),
+departed AS (SELECT DISTINCT trace_id, seq, true AS departs FROM deviations WHERE seq IS NOT NULL),
 placed AS (
   SELECT trace_id, seq, agent, length, row_number() OVER line - 1 AS place, count(*) OVER whole - 1 AS last_place,
     max(length) OVER whole AS longest, coalesce(calls, 0) AS calls, coalesce(failed, 0) AS failed,
-    coalesce(empty, 0) AS empty, coalesce(signals, 0) AS signals, coalesce(agent <> lag(agent) OVER line, false) AS changes,
+    coalesce(empty, 0) AS empty, coalesce(changes, 0) AS changes, coalesce(departs, false) AS departs,
+    coalesce(signals, 0) AS signals, coalesce(agent <> lag(agent) OVER line, false) AS agent_changes,
     agent IS NOT NULL AND row_number() OVER (PARTITION BY trace_id, agent ORDER BY seq) = 1 AS newcomer,
     contains(text, '```') AS code, regexp_matches(text, '{_ASSUMES}', 'i') AS assumes,
     regexp_matches(text, '{_CONCLUDES}', 'i') AS concludes, regexp_matches(text, '{_UNABLE}', 'i') AS unable
-  FROM said LEFT JOIN called USING (trace_id, seq) LEFT JOIN fired USING (trace_id, seq) WHERE candidate
+  FROM said LEFT JOIN called USING (trace_id, seq) LEFT JOIN fired USING (trace_id, seq)
+    LEFT JOIN departed USING (trace_id, seq) WHERE candidate
   WINDOW line AS (PARTITION BY trace_id ORDER BY seq), whole AS (PARTITION BY trace_id)),
 told AS ( -- in the order of `stands`; what a call returned belongs to the step that called
   SELECT trace_id, seq, seq::DOUBLE AS stands, text FROM said WHERE NOT returned
@@ -104,6 +119,8 @@ seen AS (
   SELECT *, coalesce(sum(calls) OVER before, 0) AS calls_before, coalesce(sum(failed) OVER before, 0) AS failed_before,
     coalesce(sum(failed) OVER after, 0) AS failed_after,
     coalesce(sum(concludes::INTEGER) OVER before, 0) AS concluded_before,
+    coalesce(sum(changes) OVER before, 0) AS changes_before,
+    coalesce(sum(departs::INTEGER) OVER before, 0) AS departed_before,
     coalesce(lag(failed) OVER (PARTITION BY trace_id ORDER BY seq), 0) AS failed_last
   FROM placed LEFT JOIN novelty USING (trace_id, seq) LEFT JOIN brought USING (trace_id, seq)
   WINDOW before AS (PARTITION BY trace_id ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
@@ -111,7 +128,8 @@ seen AS (
 SELECT trace_id, seq, agent, {{columns}} FROM seen ORDER BY trace_id, seq"""
 
 
-def features_sql(chosen: str) -> str:
-    """A SELECT giving trace_id, seq, agent and every feature as DOUBLE, of the traces of the SELECT `chosen`."""
+def features(corpus: Corpus, chosen: str) -> pd.DataFrame:
+    """trace_id, seq, agent and every feature, one row per candidate of the traces of the SELECT `chosen`, in order."""
     columns = ", ".join(f"({sql})::DOUBLE AS {name}" for name, (sql, _, _) in FEATURES.items())
-    return _SQL.format(chosen=chosen, columns=columns)
+    query = _SQL.format(chosen=chosen, columns=columns)
+    return corpus.con.execute(query, {"mutating": mutating_tools(corpus)}).df()

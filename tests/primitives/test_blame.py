@@ -10,7 +10,7 @@ import pytest
 
 from primitives import Corpus
 from primitives.blame import coefficients, shares
-from primitives.blame_features import FEATURES, features_sql
+from primitives.blame_features import FEATURES, features
 from primitives.read import TraceNotFound
 from primitives.sql import Bounded
 from tests.primitives import small
@@ -53,8 +53,8 @@ def joined(*parts: dict[str, list[Row]]) -> dict[str, list[Row]]:
     return {name: [row for part in parts for row in part[name]] for name in parts[0]}
 
 
-def features(corpus: Corpus) -> Any:
-    return corpus.con.execute(features_sql("SELECT trace_id FROM traces")).df().set_index("seq")
+def by_step(corpus: Corpus) -> Any:
+    return features(corpus, "SELECT trace_id FROM traces").set_index("seq")
 
 
 def test_every_step_of_an_agent_and_no_other_has_a_share_of_the_blame(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_who_made_up_the_data_comes_first_and_the_reasons_say_so(tmp_path: Path)
 
 
 def test_features_say_what_their_words_say(tmp_path: Path) -> None:
-    f = features(small.corpus(tmp_path, **tables()))
+    f = by_step(small.corpus(tmp_path, **tables()))
     assert list(f["late"]) == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert list(f["first_call"]) == [0, 1, 0, 0] and list(f["call_empty"]) == [0, 1, 0, 0]  # four characters came back
     assert list(f["assumes"]) == [0, 1, 0, 0] and list(f["code"]) == [0, 1, 0, 0]
@@ -84,7 +84,7 @@ def test_features_say_what_their_words_say(tmp_path: Path) -> None:
 
 
 def test_a_failed_call_marks_what_stands_before_at_and_after_it(tmp_path: Path) -> None:
-    f = features(small.corpus(tmp_path, **tables(status="error")))
+    f = by_step(small.corpus(tmp_path, **tables(status="error")))
     assert list(f["before_any_failure"]) == [1, 0, 0, 0]
     assert list(f["after_failure"]) == [0, 0, 1, 0]
     assert list(f["failures_before"]) == [0, 0, 1 / 4, 1 / 4]
@@ -98,11 +98,26 @@ def test_a_detector_counts_where_its_pattern_starts_and_where_it_ends(tmp_path: 
             {"trace_id": "r1", "seq": 1, "start_seq": 1, "detector": "y", "severity": "info"},
         ]
     }
-    assert list(features(small.corpus(tmp_path, **rows))["signal"]) == [0, 1, 1, 0]
+    assert list(by_step(small.corpus(tmp_path, **rows))["signal"]) == [0, 1, 1, 0]
+
+
+def test_the_first_change_and_the_first_departure_from_a_reference_count(tmp_path: Path) -> None:
+    rows = tables()
+    calls = [
+        rows["tool_calls"][0] | {"call_seq": seq, "name": "cancel_order", "args": {"id": order}}
+        for seq, order in ((2, "A1"), (4, "A2"))
+    ]
+    expected = [{"trace_id": "r1", "idx": 0, "name": "cancel_order", "args": {"id": "A1"}}]
+    corpus = small.corpus(tmp_path, **rows | {"tool_calls": calls, "expected": expected})
+    f = by_step(corpus)
+    assert list(f["first_change"]) == [0, 1, 0, 0]
+    assert list(f["first_deviation"]) == [0, 0, 1, 0]
+    why = corpus.blame("r1", top=2).set_index("seq")["why"]
+    assert why[4].startswith("first departure from the reference") and "first call that changes something" in why[2]
 
 
 def test_all_features_lie_between_0_and_1(tmp_path: Path) -> None:
-    f = features(small.corpus(tmp_path, **joined(tables("a"), tables("b", status="error"))))[list(FEATURES)]
+    f = by_step(small.corpus(tmp_path, **joined(tables("a"), tables("b", status="error"))))[list(FEATURES)]
     assert f.notna().all(axis=None) and (f >= 0).all(axis=None) and (f <= 1).all(axis=None)
 
 
