@@ -142,7 +142,8 @@ def as_finding(examined: Examined, decided: Verdict, why: str, n_failed: int) ->
             examined.contrast,
             severity,
             doubts=h.kind == "label_defect",
-            explains=h.kind != "contrast" or str((words.get("taxonomy") or {}).get("tier")) != "9",
+            explains=str((words.get("taxonomy") or {}).get("tier")) != "9"
+            or (h.kind != "contrast" and examined.contrast is not None),
         ),
         taxonomy={str(k): str(v) for k, v in (words.get("taxonomy") or {}).items()},
         population=h.population,

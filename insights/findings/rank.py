@@ -19,7 +19,13 @@ def severity_of(said: str | None, terminal: int | None, n_failed: int) -> Severi
 
 
 def rank_score(
-    k: int, terminal: int | None, contrast: Contrast | None, severity: Severity, *, explains: bool = True, doubts: bool = False
+    k: int,
+    terminal: int | None,
+    contrast: Contrast | None,
+    severity: Severity,
+    *,
+    explains: bool = True,
+    doubts: bool = False,
 ) -> float:
     """Failures plausibly removed times the severity's weight; a finding that explains nothing counts a quarter.
 

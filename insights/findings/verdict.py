@@ -141,7 +141,10 @@ def _decide_contrast(c: Contrast | None) -> tuple[Verdict, str]:
             return "confirmed", f"q {c.q:.2g} ({c.test})"
         return "descriptive", f"an association (q {c.q:.2g}), no cause: task difficulty could not be taken out"
     if c.outcome == "success" and c.adjusted and c.high - c.low > WIDE and _crude_loss(c) >= CRUDE_LOSS:
-        return "descriptive", "an association over all traces; it hardly varies within tasks, so difficulty cannot be told from cause"
+        return (
+            "descriptive",
+            "an association over all traces; it hardly varies within tasks, so difficulty cannot be told from cause",
+        )
     return "inconclusive", f"the interval spans zero or q exceeds {Q} ({c.test})"
 
 
