@@ -20,7 +20,7 @@ import typer
 from insights import __version__
 from insights.errors import InsightsError
 
-GROUPS = ("ask", "demo", "ingest", "read", "run", "detect", "doctor")
+GROUPS = ("ask", "demo", "ingest", "label", "read", "run", "detect", "doctor")
 
 app = typer.Typer(
     name="insights",

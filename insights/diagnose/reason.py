@@ -137,7 +137,8 @@ class Mind:
     def not_analysed(self) -> dict[str, Any]:
         """What the models could not do, and what was kept from them."""
         return {
-            "model": f"{self.judge.read} readings of traces, {self.judge.reused} reused; {sum(self.judge.unjudged.values())} answers could not be used",
+            "model": f"{self.judge.read} readings of traces, {self.judge.reused} reused; "
+            f"{sum(self.judge.unjudged.values())} answers could not be used",
             "answers_not_used": dict(self.judge.unjudged),
             "model_slips": dict(self.slips),
             "secrets_masked": self.tiers.masked,

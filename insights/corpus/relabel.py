@@ -1,0 +1,38 @@
+"""Verdicts that come from a file: `success` and `score` of traces, swapped in atomically."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from insights.errors import CorpusError
+
+FINGERPRINT = "SELECT left(sha1(string_agg(concat_ws('|', trace_id, fingerprint, success, score), chr(10) ORDER BY trace_id)), 16) FROM traces"  # as at ingest: it changes with any verdict
+
+
+def relabel(folder: Path, success: Mapping[str, bool], score: Mapping[str, float]) -> None:
+    """Set `success` and `score` of the traces named by trace_id. Raises CorpusError while another program writes the corpus."""
+    import duckdb
+
+    current, fresh = folder / "traces.duckdb", folder / "traces.duckdb.new"
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CorpusError(f"{folder} is being written by another program", "wait for it to end") from None
+        try:
+            shutil.copyfile(current, fresh)
+            with duckdb.connect(str(fresh)) as con:
+                for column, kind, values in (("success", "BOOLEAN", success), ("score", "DOUBLE", score)):
+                    con.execute(
+                        f"UPDATE traces SET {column} = given.value FROM "
+                        f"(SELECT unnest($ids::VARCHAR[]) AS trace_id, unnest($values::{kind}[]) AS value) given "
+                        "WHERE traces.trace_id = given.trace_id",
+                        {"ids": list(values), "values": list(values.values())},
+                    )
+                con.execute(f"UPDATE corpus_info SET fingerprint = ({FINGERPRINT})")
+            fresh.replace(current)
+        finally:
+            fresh.unlink(missing_ok=True)

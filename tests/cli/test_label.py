@@ -1,0 +1,84 @@
+"""insights label: verdicts, scores and labels from files, and a person as the gold."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from primitives import open_corpus
+from tests.primitives import small
+
+Run = Callable[..., object]
+
+
+@pytest.fixture
+def unlabelled(tmp_path: Path) -> Path:
+    traces = [{"trace_id": f"t{i}", "task_id": f"task{i // 2}", "fingerprint": f"f{i}"} for i in range(6)]
+    steps = [{"trace_id": f"t{i}", "seq": 0, "role": "user", "text": "hello"} for i in range(6)]
+    judged = [
+        {"trace_id": f"t{i}", "name": "rude", "value": "yes" if i < 3 else "no", "kind": "judged"} for i in range(6)
+    ]
+    return small.folder(tmp_path, traces=traces, steps=steps, labels=judged)
+
+
+def test_verdicts_and_scores_by_task(run: Callable[..., object], unlabelled: Path, tmp_path: Path) -> None:
+    before = open_corpus(unlabelled).sql("SELECT fingerprint FROM corpus_info").fingerprint[0]
+    file = tmp_path / "results.csv"
+    file.write_text("task_id,passed,reward,team\ntask0,yes,0.5,blue\ntask1,0,0,\nother,1,1,red\n")
+    result = run("label", unlabelled, file, "--on", "task_id")
+    assert (
+        result.status == 0
+        and "4 verdicts, 4 scores, 2 labels" in result.err
+        and "1 of 3 rows name no trace, as 'other'" in result.err
+    )
+    corpus = open_corpus(unlabelled)
+    assert (
+        corpus.sql("SELECT success, score FROM traces ORDER BY trace_id").values.tolist()[:4]
+        == [[True, 0.5]] * 2 + [[False, 0.0]] * 2
+    )
+    assert corpus.sql("SELECT count(*) AS n FROM traces WHERE success IS NULL").n[0] == 2
+    assert corpus.sql("SELECT fingerprint FROM corpus_info").fingerprint[0] != before
+    assert corpus.sql(
+        "SELECT trace_id, value FROM labels WHERE name = 'team' AND kind = 'human' ORDER BY 1"
+    ).values.tolist() == [
+        ["t0", "blue"],
+        ["t1", "blue"],
+    ]
+
+
+def test_a_person_is_the_gold(run: Callable[..., object], unlabelled: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rude.csv"
+    assert run("label", unlabelled, "--export", "rude", "-o", file, "-n", 4).status == 0
+    rows = list(csv.DictReader(file.open()))
+    assert (
+        len(rows) == 4 and {row["value"] for row in rows} == {""} and sum(row["trace_id"] < "t3" for row in rows) == 2
+    )
+    with file.open("w", newline="") as out:
+        writer = csv.DictWriter(out, rows[0])
+        writer.writeheader()
+        writer.writerows(row | {"value": "yes" if row["trace_id"] < "t3" else "no"} for row in rows)
+    assert run("label", unlabelled, "--import", file).status == 0
+    found = open_corpus(unlabelled).prevalence(label="rude").iloc[0]
+    assert found.method == "stratified gold (2 + 2)" and (found.k, found.n) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id,passed\nt0,1\n", "has no column 'trace_id'"),
+        ("trace_id,passed\nt99,1\n", "no trace_id of"),
+        ("trace_id,passed\nt0,maybe\n", "passed is 'maybe'"),
+        ("trace_id,score\nt0,high\n", "is no number"),
+        ('{"trace_id": \n', "is no JSON"),
+    ],
+)
+def test_files_that_cannot_be_meant(
+    run: Callable[..., object], unlabelled: Path, tmp_path: Path, text: str, said: str
+) -> None:
+    file = tmp_path / "given"
+    file.write_text(text)
+    result = run("label", unlabelled, file)
+    assert result.status == 2 and said in result.err and result.err.count("\n") == 1
