@@ -80,7 +80,7 @@ def _attach(folder: Path, home: Path, memory_limit: str) -> duckdb.DuckDBPyConne
     import duckdb
 
     con = duckdb.connect(":memory:")
-    con.execute(f"SET memory_limit='{memory_limit}'")
+    con.execute(f"SET enable_progress_bar=false; SET memory_limit='{memory_limit}'")
     con.execute(f"SET temp_directory='{_quoted(home / 'spill')}'")
     con.execute("SET preserve_insertion_order=false")
     con.execute(f"ATTACH '{_quoted(folder / 'traces.duckdb')}' AS corpus (READ_ONLY)")

@@ -38,7 +38,7 @@ SELECT trace_id, (sum(n) OVER (ORDER BY trace_id) - n)::BIGINT AS base
 FROM (SELECT trace_id, max(seq) + 1 AS n FROM steps GROUP BY trace_id)
 """
 STAMP = """
-SELECT concat_ws('-', version(), count(*), coalesce(sum(n_steps), 0), bit_xor(hash(trace_id, fingerprint))) FROM traces
+SELECT concat_ws('-', version(), count(*), coalesce(sum(n_steps), 0), bit_xor(hash(concat_ws(' ', trace_id, fingerprint)))) FROM traces
 """
 
 

@@ -188,6 +188,10 @@ def _unwritable(folder: Path) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         why = str(error).splitlines()[0]
+        if "not a valid DuckDB database" in why:
+            raise CorpusError(
+                f"{folder / 'traces.duckdb'} is no corpus: {why}", "move it away and ingest again"
+            ) from None
     except OSError as error:
         why = error.strerror or str(error)
     else:

@@ -50,7 +50,7 @@ FROM traces WHERE started_at IS NOT NULL"""
 _ALIKE = """
 DELETE FROM slices WHERE name IN (
     WITH firsts AS (SELECT name, value, min(trace_id) AS first FROM slices GROUP BY ALL),
-    grouped AS (SELECT s.name, count(*) AS n, bit_xor(hash(s.trace_id, f.first)) AS alike, min(s.rowid) AS place
+    grouped AS (SELECT s.name, count(*) AS n, bit_xor(hash(concat_ws(chr(0), s.trace_id, f.first))) AS alike, min(s.rowid) AS place
         FROM slices s JOIN firsts f USING (name, value) GROUP BY s.name)
     SELECT name FROM grouped QUALIFY row_number() OVER (PARTITION BY n, alike ORDER BY place) > 1)"""
 _CONSTANT = """

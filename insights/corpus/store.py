@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FLUSH_BYTES = 64 << 20  # unit: bytes of Arrow tables that wait for one insert
-MEMORY = "600MB"  # of DuckDB, beside Python's own
+MEMORY = "400MB"  # of DuckDB, beside Python's own
 OF_TRACE = ("traces", "steps", "llm_calls", "tool_calls", "spans", "annotations", "expected", "slices", "signals")
 
 
@@ -148,11 +148,12 @@ class Store:
         import pyarrow as pa
 
         for name, tables in self.waiting.items():
-            together = pa.concat_tables(tables)
-            self.con.register("incoming", together)
+            incoming = pa.concat_tables(
+                tables
+            )  # named in the statement: a registered table lives as long as the transaction
             again = "OR IGNORE " if name == "blobs" else ""  # the same picture in many traces
             self.con.execute(f"INSERT {again}INTO {name} SELECT * FROM incoming")
-            self.con.unregister("incoming")
+            del incoming
         self.waiting, self.n_waiting = {}, 0
 
     def finish(self, version: str) -> str:

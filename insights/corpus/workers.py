@@ -127,6 +127,7 @@ def main() -> None:
         os._exit(1)
     except Exception:
         _send(sink, "failed", traceback.format_exc())
+    os._exit(0)  # the thread that waits for the end of our input cannot be joined
 
 
 def _read(groups: list[list[Source]], format: str | None, sink: BinaryIO) -> None:
