@@ -1,10 +1,10 @@
 """Which step is to blame? Who&When: a published rule, and the ranker of `blame` under cross-validation.
 
-    python benchmarks/who_and_when.py [--seeds 20] [--folds 10] [--write] [-o FILE.md] [FOLDER]
+    python benchmarks/who_and_when.py [--seeds 20] [--folds 10] [--write] [FOLDER]
 
 A step counts as found when its number equals the annotators' (integers, never a part of a text). FOLDER holds copies of
 Who&When (`whowhen`) and of AgentRx (`agentrx`), ../shared/corpora unless said. --write fits the coefficients on all of
-Algorithm-Generated and puts them into configs/blame.yaml; without it nothing but the table is written.
+Algorithm-Generated, puts them into configs/blame.yaml and the tables into docs/blame.md; without it they are only printed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,7 @@ PENALTIES = (1.0, 3.0, 10.0, 30.0)  # of which the inner folds choose
 INNER = 5
 FLIPS = 20_000
 CONFIG = ROOT / "configs" / "blame.yaml"
+DOCS = ROOT / "docs" / "blame.md"
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,14 @@ def load(corpus: Any, dataset: str) -> Labelled:
     if len(set(run)) < len(rows):
         raise SystemExit(f"{dataset}: {len(rows) - len(set(run))} labelled traces have no step of an agent")
     unnamed = np.nan if steps["agent"].isna().all() else 0.0
+    named = np.array([unnamed, 0.0])
     return Labelled(
         steps[list(FEATURES)].to_numpy(float),
         run,
         steps["seq"].to_numpy(int) == np.array([row[1] for row in rows])[run],
         (steps["agent"].to_numpy(object) == np.array([row[2] for row in rows], object)[run]) + unnamed,
-        np.array([row[4:6] for row in rows], float) + (unnamed, 0),
-        np.array([row[6:8] for row in rows], float) + (unnamed, 0),
+        np.array([row[4:6] for row in rows], float) + named,
+        np.array([row[6:8] for row in rows], float) + named,
         np.unique([row[3] for row in rows], return_inverse=True)[1],
     )
 
@@ -264,13 +267,27 @@ def write(data: Labelled, penalty: float, weights: np.ndarray) -> None:
     shipped.cache_clear()
 
 
+def publish(figures: str) -> None:
+    """Put the tables into docs/blame.md, between their marks."""
+    weights = coefficients()
+    rows = [
+        f"| `{name}` | {w:+.2f} | {words} |"
+        for w, (name, (_, words, _)) in sorted(zip(weights, FEATURES.items(), strict=True), key=lambda r: -abs(r[0]))
+    ]
+    features_table = "\n".join(["| feature | weight | what it says of a step |", "|---|---|---|", *rows])
+    text = DOCS.read_text(encoding="utf-8")
+    for mark, block in (("figures", figures), ("features", features_table)):
+        pattern, new = rf"<!-- {mark} -->.*?<!-- /{mark} -->", f"<!-- {mark} -->\n{block}\n<!-- /{mark} -->"
+        text = re.sub(pattern, lambda _, new=new: new, text, flags=re.S)
+    DOCS.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT.parent / "shared" / "corpora")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
     data = {name: ingested(args.folder / folder, dataset) for name, (folder, dataset) in SETS.items()}
     if args.write:
@@ -278,8 +295,8 @@ def main() -> None:
         write(data[FITTED], penalty, fit(data[FITTED], penalty))
     text = "\n".join(report(data, coefficients(), args.folds, args.seeds))
     print(text)
-    if args.output:
-        args.output.write_text(text + "\n", encoding="utf-8")
+    if args.write:
+        publish(text)
 
 
 if __name__ == "__main__":

@@ -45,9 +45,9 @@ def blame(
     Columns: trace_id, seq, agent (speaking there, empty where the source names none), score (share of the blame, 0 to 1;
         all steps of a trace add up to 1), rank (1 is the first to read), why (what raises it above the run's average step,
         with the log-odds it adds: "first call of the run +0.8; assumes or makes up data +0.8").
-    A place to begin reading and no finding: on labelled runs the first is the step people named in four of ten, one of
-    the first three in three of four, where runs are short and code is run; one in seven in long runs without calls, and
-    two people agree on a step in a third. Measured in docs/blame.md.
+    A place to begin reading and no finding. On labelled runs: short ones that execute code, the first is the step people
+    named in four of ten, one of the first three in three of four; long ones without calls, one in ten and one in three; one
+    agent with tools, one in six and one in three (docs/blame.md). Two people agree on a step in one of three.
     Method: a conditional logit, coefficients fixed in configs/blame.yaml, features in primitives/blame_features.py.
     Errors: TraceNotFound, CohortNotUnderstood, ValueError for bounds.
 

@@ -145,6 +145,12 @@ def test_every_feature_has_a_coefficient() -> None:
     assert np.isfinite(coefficients()).all() and len(coefficients()) == len(FEATURES)
 
 
+def test_the_weights_in_the_documentation_are_those_in_use() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "blame.md").read_text(encoding="utf-8")
+    for (name, (_, words, _)), weight in zip(FEATURES.items(), coefficients(), strict=True):
+        assert f"| `{name}` | {weight:+.2f} | {words} |" in text, "python benchmarks/who_and_when.py --write"
+
+
 def test_shares_add_up_to_one_in_each_run_even_where_utilities_are_huge() -> None:
     p = shares(np.array([1e4, 1e4, 0.0, -1e4, 3.0]), np.array([0, 0, 1, 1, 2]))
     assert p == pytest.approx([0.5, 0.5, 1, 0, 1])
