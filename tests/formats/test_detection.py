@@ -29,6 +29,7 @@ EXPECTED: list[tuple[str, str | None]] = [
     ("atif/*", "atif"),
     ("autogen/ag2_*", "ag2"),
     ("autogen/*", "autogen"),
+    ("braintrust/*", "braintrust"),
     ("browsergym/*", "browsergym_summary"),
     ("claude_code/*.meta.json", "claude_agent_meta"),
     ("claude_code/*", "claude_code"),
@@ -84,7 +85,9 @@ EXPECTED: list[tuple[str, str | None]] = [
     ("other_cli/qwenpaw_*", "qwenpaw"),
     ("other_cli/vibe_messages.jsonl", "vibe"),
     ("other_cli/vibe_meta.json", "vibe_meta"),
+    ("mlflow/*", "mlflow"),
     ("openinference/*", "openinference"),
+    ("opik/*", "opik"),
     ("otel_genai/*", "otel_genai"),
     ("openhands/*_llm_telemetry_*", "openai_chat"),
     ("openhands/swebench_example_model_output.json", "swe_outcomes"),
@@ -102,6 +105,7 @@ EXPECTED: list[tuple[str, str | None]] = [
     ("tau2_bench/*", "tau2_bench"),
     ("traceloop/*", "traceloop"),
     ("trail/*", "trail"),
+    ("weave/*", "weave"),
     ("who_and_when/*", "who_and_when"),
 ]
 CORPUS: list[tuple[str, str | None]] = [

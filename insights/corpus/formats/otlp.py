@@ -129,7 +129,7 @@ def _read(source: Source, format: str) -> Iterator[Trace]:
         placed = False
         for raw in _spans(record.value):
             own = _get(raw, "traceId", "trace_id", "context.trace_id") or mapping(raw.get("context")).get("trace_id")
-            trace = _id(own)
+            trace = hex_id(own)
             if trace is not None:
                 placed = True
                 gather.add(
@@ -196,7 +196,7 @@ def _get(row: Mapping[str, Any], *keys: str) -> Any:
     return next((row[k] for k in keys if row.get(k) not in (None, "")), None)
 
 
-def _id(value: Any) -> str | None:
+def hex_id(value: Any) -> str | None:
     """An id as hexadecimal text: `0x` is taken off; base64, as generic protobuf writers make it, and lists of bytes are turned."""
     if isinstance(value, list) and value and all(isinstance(b, int) and 0 <= b < 256 for b in value):
         return bytes(value).hex()
@@ -245,7 +245,7 @@ def _span(row: Mapping[str, Any]) -> tuple[Span, Any, dict[str, Any]] | None:
     """(span, tree of its attributes, attributes of its resource); None where it has no id."""
     raw = mapping(row.get("span"))
     context = mapping(raw.get("context"))
-    id = _id(_get(raw, "spanId", "span_id", "context.span_id") or context.get("span_id"))
+    id = hex_id(_get(raw, "spanId", "span_id", "context.span_id") or context.get("span_id"))
     if id is None:
         return None
     flat = attributes(raw.get("attributes"))
@@ -263,7 +263,7 @@ def _span(row: Mapping[str, Any]) -> tuple[Span, Any, dict[str, Any]] | None:
     said = str(code).rsplit("_", 1)[-1].rsplit(".", 1)[-1].upper()
     span = Span(
         id=id,
-        parent=_id(_get(raw, "parentSpanId", "parent_span_id", "parent_id")),
+        parent=hex_id(_get(raw, "parentSpanId", "parent_span_id", "parent_id")),
         name=as_name(raw.get("name")) or "",
         start=timestamp(_time(_get(raw, "startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime"))),
         end=timestamp(_time(_get(raw, "endTimeUnixNano", "end_time_unix_nano", "end_time", "endTime"))),

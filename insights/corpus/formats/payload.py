@@ -172,6 +172,9 @@ def _held(value: dict[str, Any], key: str, role: str, depth: int) -> Iterator[di
     calls = value.get("tool_calls") or value.get("toolCalls")
     if calls and found and key in (*OUTER, "message") and not found[-1].get("tool_calls"):
         found[-1] = {**found[-1], "tool_calls": [_call(c) for c in mappings(decoded(calls))]}
+    reason = value.get("finish_reason") or mapping(value.get("generation_info")).get("finish_reason")
+    if reason and found:
+        found[-1] = {**found[-1], "finish_reason": as_name(reason)}
     yield from found
 
 

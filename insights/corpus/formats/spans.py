@@ -361,7 +361,7 @@ class _Builder:
         t = self.t
         asked = any(x.role == "user" and x.text for x in t.steps)
         answered = any(x.role == "assistant" and x.text for x in t.steps)
-        for s in roots[:1] if t.steps or len(roots) == 1 else roots:
+        for s in [r for r in (roots[:1] if t.steps else roots) if r.kind not in ("tool", "llm")]:
             question = payload.messages(s.input, "user") if not asked and not s.given else []
             if question:
                 place = {"ts": s.start, "span_id": s.id, "src_pointer": s.pointer}
