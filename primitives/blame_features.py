@@ -27,7 +27,7 @@ FEATURES = {
     "before_any_failure": (
         "failed_before = 0 AND failed_after > 0 AND failed = 0",
         "comes before the first failed call",
-        "the first failed call does not come later",
+        "at or after the first failed call",
     ),
     "after_failure": ("failed_last > 0", "comes right after a failed call", "does not come right after a failed call"),
     "failures_before": ("least(failed_before, 4) / 4", "several calls failed before", ""),
