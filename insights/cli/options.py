@@ -28,6 +28,18 @@ TableFormatOption = Annotated[
 ]
 
 
+def _show_secrets(wanted: bool) -> bool:
+    from insights.report.escape import SHOW_SECRETS
+
+    SHOW_SECRETS.set(wanted)
+    return wanted
+
+
+NoRedactOption = Annotated[
+    bool, typer.Option("--no-redact", help="Print what looks like a secret, too.", callback=_show_secrets)
+]
+
+
 def open_corpus(path: Path) -> Corpus:
     """Open a corpus for reading. Raises CorpusError when there is none at `path`."""
     from primitives.corpus import CorpusNotUsable

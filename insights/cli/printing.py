@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from insights.report.escape import cell as markdown_cell
+from insights.report.escape import unsecret
 from insights.report.escape import visible as safe
 
 CELL_CHARS = 200  # of one cell of a table for reading; json and csv give the whole text
@@ -45,6 +46,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(v) for v in value]
     return str(value)
+
+
+def redacted(value: Any) -> Any:
+    """The value with every text in it as `unsecret` gives it."""
+    if isinstance(value, str):
+        return unsecret(value)
+    if isinstance(value, dict):
+        return {key: redacted(part) for key, part in value.items()}
+    return [redacted(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def print_json(value: Any) -> None:

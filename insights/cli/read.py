@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from insights.cli import app
-from insights.cli.options import CorpusArgument, FormatOption, TableFormatOption, open_corpus
-from insights.cli.printing import batches, print_json, print_rows, safe, say
+from insights.cli.options import CorpusArgument, FormatOption, NoRedactOption, TableFormatOption, open_corpus
+from insights.cli.printing import batches, print_json, print_rows, redacted, safe, say
 from insights.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def search(
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many hits.", min=1, max=500)] = 20,
     format: TableFormatOption = "pretty",
+    no_redact: NoRedactOption = False,
 ) -> None:
     """Find steps by words, meaning, phrase or regular expression.
 
@@ -110,7 +111,7 @@ def search(
     for remark in remarks:
         say(str(remark.message))
     if format != "pretty":
-        print_rows(list(hits.columns), hits.itertuples(index=False, name=None), format)
+        print_rows(list(hits.columns), redacted(list(hits.itertuples(index=False, name=None))), format)
         return
     for hit in hits.itertuples():
         same = f", the same text in {hit.same} steps" if (getattr(hit, "same", 1) or 1) > 1 else ""
@@ -127,6 +128,7 @@ def show(
     end: Annotated[int | None, typer.Option(help="First step not shown any more.", min=1)] = None,
     max_chars: Annotated[int, typer.Option(help="Bound on the text for reading; json is complete.", min=500)] = 20_000,
     format: FormatOption = "pretty",
+    no_redact: NoRedactOption = False,
 ) -> None:
     """Show a trace for reading, or the steps around a citation.
 
@@ -141,7 +143,7 @@ def show(
     if cited is not None and start is None and end is None:
         start, end = max(0, cited - AROUND), cited + AROUND + 1
     if format == "json":
-        print_json(trace_facts(opened, trace_id, start or 0, end))
+        print_json(redacted(trace_facts(opened, trace_id, start or 0, end)))
         return
     text = safe(opened.read(trace_id, start=start or 0, end=end, max_chars=max_chars))
     print(f"```\n{text}\n```" if format == "md" else text)
@@ -153,6 +155,7 @@ def replay(
     trace: TraceArgument,
     delay: Annotated[float, typer.Option(help="Seconds to wait between steps.", min=0)] = 0.0,
     format: FormatOption = "pretty",
+    no_redact: NoRedactOption = False,
 ) -> None:
     """Print a trace step by step, with what the detectors saw.
 
@@ -166,7 +169,7 @@ def replay(
     trace_id, cited = _meant(opened, trace)
     found = trace_facts(opened, trace_id, 0, None if cited is None else cited + 1)
     if format == "json":
-        print_json(found)
+        print_json(redacted(found))
         return
     begun = found["trace"].get("started_at")
     for step in found["steps"]:

@@ -1,13 +1,16 @@
 """Hostile text made harmless: what traces, models and file names hold, before it is shown.
 
-`visible` is for every reader (terminal, Markdown, HTML): what cannot be seen or moves a terminal is named instead.
+`visible` is for every reader (terminal, Markdown, HTML): what cannot be seen or moves a terminal is named instead, and
+what looks like a secret is masked, here at the last moment, so that what is stored and checked stays verbatim.
 `markdown` besides makes text that no Markdown renderer turns into markup, a link or code.
 """
 
 from __future__ import annotations
 
 import re
+from contextvars import ContextVar
 
+SHOW_SECRETS: ContextVar[bool] = ContextVar("SHOW_SECRETS", default=False)
 INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"
     "\ud800-\udfff\U000e0000-\U000e007f]"
@@ -26,7 +29,14 @@ SIMPLE_CODE = re.compile(r"`([\w][\w .,:=/'\"()%$#+-]{0,80})`")
 
 def visible(text: str) -> str:
     """The text with nothing hidden in it: control, bidirectional and invisible characters shown as ‹U+202E›."""
-    return INVISIBLE.sub(lambda match: f"‹U+{ord(match[0]):04X}›", text)
+    return INVISIBLE.sub(lambda match: f"‹U+{ord(match[0]):04X}›", unsecret(text))
+
+
+def unsecret(text: str) -> str:
+    """The text with [masked: kind] where a secret seems to stand, unless SHOW_SECRETS is set (`--no-redact`)."""
+    from primitives.secrets import mask
+
+    return text if SHOW_SECRETS.get() else mask(text)[0]
 
 
 def one_line(text: str) -> str:

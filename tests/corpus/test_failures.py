@@ -49,7 +49,7 @@ def _command(*arguments: object) -> subprocess.Popen[str]:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     mount = tmp_path / "disk"
     mount.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(mount)], capture_output=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "none", str(mount)], capture_output=True)
     if done.returncode:
         pytest.skip("no right to mount a small disk")
     yield mount
@@ -58,7 +58,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def _large(folder: Path) -> Path:
     dice = random.Random(1)
-    return write(folder / "large.jsonl", [chat(f"l{i}", dice.randbytes(4000).hex()) for i in range(1500)])
+    return write(folder / "large.jsonl", [chat(f"l{i}", dice.randbytes(4000).hex()) for i in range(2500)])
 
 
 def test_a_full_disk_is_one_error_and_keeps_the_corpus(tmp_path, small_disk):
