@@ -9,6 +9,7 @@ where they are added.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from insights.corpus.formats.payload import decoded, messages
@@ -97,10 +98,15 @@ def _lists(tree: dict[str, Any]) -> Any:
     return done
 
 
+@cache
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
+
+
 def at(tree: Any, path: str) -> Any:
-    """The value at a dotted path; of a value that stands beside others below it, the value."""
-    for part in path.split("."):
-        if not isinstance(tree, dict):
+    """The value at a dotted path; None where there is none."""
+    for part in _parts(path):
+        if type(tree) is not dict:
             return None
         tree = tree.get(part)
     return tree
@@ -112,7 +118,12 @@ def leaf(tree: Any, path: str) -> Any:
 
 
 def first(tree: Any, paths: tuple[str, ...]) -> Any:
-    return next((v for p in paths if (v := leaf(tree, p)) not in (None, "", [], {})), None)
+    """The first value that holds something of those at the paths."""
+    for path in paths:
+        value = leaf(tree, path)
+        if value is not None and value != "" and value != [] and value != {}:
+            return value
+    return None
 
 
 def fill(span: Span, flat: Mapping[str, Any], events: list[dict[str, Any]]) -> Any:

@@ -93,7 +93,10 @@ class Gather:
         self._end = 0
 
     def add(self, trace: str, row: Any) -> None:
-        data = orjson.dumps(clean(row), option=orjson.OPT_NON_STR_KEYS)
+        try:
+            data = orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS)
+        except TypeError:  # what Parquet holds and JSON does not
+            data = orjson.dumps(clean(row), default=str, option=orjson.OPT_NON_STR_KEYS)
         self._file.write(data)
         self._places.setdefault(trace, []).append((self._end, len(data)))
         self._end += len(data)
