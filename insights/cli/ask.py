@@ -83,8 +83,8 @@ def ask(
     if resume is not None:
         asked = _over(_asked(resume), options)
         run_dir: Path | None = resume
-        if source:
-            raise UsageError("--resume goes on with the question of its run", "leave source and question out")
+        if source or where or limit:
+            raise UsageError("--resume goes on with the question and the traces of its run", "leave out source, question, --filter and --limit")
     else:
         if not source or len(source) < 2:
             raise UsageError("a source and a question are needed", 'insights ask week.corpus "Why do runs fail?"')
@@ -141,7 +141,7 @@ def run(asked: dict[str, Any], folder: Path | None, *, progress: bool) -> tuple[
 
 
 def population(asked: dict[str, Any], folder: Path, seed: int) -> Corpus:
-    """The corpus, or a corpus of the traces that --filter and --limit leave of it, made in `folder`."""
+    """The corpus, or a corpus of the traces that --filter and --limit leave of it, in `folder`, where a resumed run has it."""
     from insights.cli.options import open_corpus
 
     whole = open_corpus(Path(asked["corpus"]))
@@ -149,6 +149,8 @@ def population(asked: dict[str, Any], folder: Path, seed: int) -> Corpus:
         return whole
     from insights.corpus.subset import subset
 
+    if (folder / "traces.duckdb").is_file():
+        return open_corpus(folder)
     return open_corpus(subset(whole, asked.get("filter"), asked.get("limit"), seed, folder))
 
 

@@ -34,11 +34,12 @@ def subset(corpus: Corpus, where: str | None, limit: int | None, seed: int, targ
         )
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    _copy(corpus.path, ids, target / "traces.duckdb", f"{where}/{limit}/{seed}")
     if (corpus.path / "labels").is_dir():
         shutil.copytree(corpus.path / "labels", target / "labels", ignore=shutil.ignore_patterns("*.new"))
     from primitives.index import build
 
+    _copy(corpus.path, ids, target / "traces.new", f"{where}/{limit}/{seed}")
+    (target / "traces.new").replace(target / "traces.duckdb")
     build(target)
     return target
 

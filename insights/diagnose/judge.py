@@ -91,7 +91,7 @@ class Judge:
             fresh = [self._judgement(t, name, answers[t], asked, "judged", "fast") for t in left if t not in said[name]]
             labels.save(self.corpus, fresh, f"{len(fresh)}/{min(left, default='')}")
             said[name] |= {label.trace_id: label for label in fresh}
-            if gold:
+            if gold and any(label.value == "yes" for label in said[name].values()):
                 await self.again(asked, name, list(said[name].values()), gold)
         return {"rows": [_row(said[name][t]) for name in questions for t in trace_ids if t in said[name]]}
 

@@ -58,7 +58,8 @@ class Thinker:
         return outcome
 
     async def _turns(self, system: str, task: str) -> Outcome:
-        messages = [Message("user", self.transcript.same_as_before("task", self.role.name, task))]
+        task = self.transcript.before("task", self.role.name) or task
+        messages = [Message("user", task)]
         closing: str | None = None
         idle = 0
         for turn in range(self.role.turns + 1):
@@ -68,6 +69,7 @@ class Thinker:
                 )
             except ModelError as error:
                 return self._failed(error)
+            self.transcript.same_as_before("task", self.role.name, task)  # kept once it was answered, and so is in the cache
             self.tokens += reply.usage.input_tokens + reply.usage.output_tokens
             messages.append(reply.message())
             messages += [await self._answer(turn, nth, call) for nth, call in enumerate(reply.calls)]

@@ -32,11 +32,16 @@ class Transcript:
 
     def same_as_before(self, place: str, code: str, text: str) -> str:
         """What the cell at `place` gave when the run was under way before, if it is the same cell; else `text`, kept."""
-        known = self._outputs.get(place)
-        if known is None or known[0] != code:
-            self._outputs[place] = known = [code, text]
+        before = self.before(place, code)
+        if before is None:
+            self._outputs[place] = [code, text]
             _write(self._cells, self._outputs)
-        return known[1]
+        return text if before is None else before
+
+    def before(self, place: str, code: str) -> str | None:
+        """What was kept at `place` for the same `code`, without keeping anything."""
+        known = self._outputs.get(place)
+        return known[1] if known is not None and known[0] == code else None
 
     def save(self, system: str, messages: Sequence[Message], reply: Reply) -> None:
         """Write the conversation so far; `reply` is the last answer in it."""
