@@ -19,7 +19,7 @@ from typing import Any
 from insights import __version__
 from insights.corpus.batch import Builder, Done
 from insights.corpus.discover import Refusal, discover
-from insights.corpus.readers import read_all
+from insights.corpus.readers import read_all, size_of
 from insights.corpus.renewal import changed
 from insights.corpus.source import Issue, Source
 from insights.corpus.store import Store
@@ -122,7 +122,7 @@ def _fill(folder: Path, sources: list[Source], refused: list[Refusal], summary: 
 
 
 def _read(store: Store, todo: list[Source], summary: Summary, wanted: Wanted) -> None:
-    total = sum(s.path.stat().st_size for s in todo)
+    total = sum(map(size_of, todo))
     read = 0
     for batch in read_all(todo, format=wanted.format, jobs=wanted.jobs):
         summary.n_new += store.add(batch)

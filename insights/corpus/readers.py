@@ -14,6 +14,7 @@ from typing import Any
 
 from insights.corpus.batch import Batch, Builder, Done
 from insights.corpus.formats import FORMATS, Format, recognise
+from insights.corpus.loss import Watch, spaced
 from insights.corpus.sniff import Head
 from insights.corpus.source import Issue, Source
 
@@ -32,7 +33,7 @@ BROKEN = (RecursionError, MemoryError, OSError, ValueError, TypeError, KeyError,
 
 def read_all(sources: list[Source], *, format: str | None = None, jobs: int | None = None) -> Iterator[Batch]:
     """Every trace and the end of every source, in the order given. `jobs` 1 reads in this process."""
-    costs = [_size(source) + FILE_COSTS for source in sources]
+    costs = [size_of(source) + FILE_COSTS for source in sources]
     workers = jobs or os.cpu_count() or 1
     if workers <= 1 or sum(costs) < PARALLEL_ABOVE:
         yield from read_here(sources, format)
@@ -62,8 +63,12 @@ def read_one(source: Source, format: str | None, builder: Builder) -> Iterator[B
     if chosen is not None:
         row["format"], row["adapter_version"] = chosen.name, chosen.version
         row["adapter"] = chosen.module.rsplit(".", 1)[-1]
+        watch = Watch(source) if source.measured and chosen.role == "trace" else None
         try:
-            yield from builder.read(chosen.read(source), source.source_id, done)
+            traces = chosen.read(source)
+            yield from builder.read(watch.over(traces) if watch else traces, source.source_id, done)
+            if watch is not None and done.n_traces:
+                row["text_share"] = watch.tell()
         except BROKEN as error:
             source.n_bad += 1
             place = traceback.extract_tb(error.__traceback__)[-1]
@@ -118,11 +123,12 @@ def source_row(source: Source) -> dict[str, Any]:
     }
 
 
-def _size(source: Source) -> int:
+def size_of(source: Source) -> int:
+    """Bytes of the file; 0 where it went away since it was found, which its reader will say."""
     try:
         return source.path.stat().st_size
     except OSError:
-        return 0  # it went away since it was found; its reader says so
+        return 0
 
 
 def _groups(sources: list[Source], costs: list[int]) -> list[list[Source]]:

@@ -86,7 +86,10 @@ class Store:
         known = self.known.get(source.source_id)
         if known is None or known.mtime is None:
             return False
-        stat = source.path.stat()
+        try:
+            stat = source.path.stat()
+        except OSError:
+            return True  # it went away since it was found: what it gave stays
         return known.size == stat.st_size and abs(known.mtime - stat.st_mtime) < 1e-3
 
     def forget(self, source_ids: Sequence[str]) -> None:
@@ -144,17 +147,19 @@ class Store:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write what waits, and have DuckDB compress it now, while the readers go on; the file is nobody's yet."""
         import pyarrow as pa
 
+        if not self.waiting:
+            return
         for name, tables in self.waiting.items():
-            incoming = pa.concat_tables(
-                tables
-            )  # named in the statement: a registered table lives as long as the transaction
+            incoming = pa.concat_tables(tables)  # found by its name; one that is registered lives until the commit
             again = "OR IGNORE " if name == "blobs" else ""  # the same picture in many traces
             self.con.execute(f"INSERT {again}INTO {name} SELECT * FROM incoming")
             del incoming
         self.waiting, self.n_waiting = {}, 0
+        self.con.execute("COMMIT")
+        self.con.execute("BEGIN TRANSACTION")
 
     def finish(self, version: str) -> str:
         """Work out what needs the whole corpus; returns the corpus's fingerprint."""
