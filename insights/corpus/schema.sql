@@ -19,7 +19,8 @@ CREATE TABLE sources (
   bytes_read BIGINT,                 -- resume point for files that are still being appended to
   n_records BIGINT, n_bad BIGINT,
   status VARCHAR,                    -- ok | partial | truncated | empty | unsupported | refused
-  error VARCHAR, ingested_at TIMESTAMPTZ);
+  error VARCHAR, ingested_at TIMESTAMPTZ,
+  text_share DOUBLE);                -- share of the source's text that its traces hold, on a sample of a JSON source; NULL: not measured
 
 CREATE TABLE traces (
   trace_id      VARCHAR PRIMARY KEY, -- stable: <format>:<native id>[#n]; sha1 of path+index when none

@@ -54,6 +54,7 @@ class Source:
     n_records: int = 0
     n_bad: int = 0
     truncated: bool = False
+    measured: bool = False  # whether its text is looked for in its traces (see loss)
     fields: Mapping[str, str] = field(default_factory=dict)  # what the user said (`--map`): role=author, text=body …
 
     @cached_property

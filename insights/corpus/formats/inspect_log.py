@@ -393,7 +393,7 @@ def _scores(t: Trace, sample: Mapping[str, Any]) -> None:
                 passed = None  # a part that counts something is no verdict
             label = inner if isinstance(inner, str) else None if grade is not None else as_text(inner)
             t.annotate("score", part, value=grade, label=label, passed=passed, explanation=as_text(held.get("explanation")),
-                       basis=basis, extra={"answer": held["answer"]} if held.get("answer") is not None else None)  # fmt: skip
+                       basis=basis, extra={k: held[k] for k in ("answer", "metadata") if held.get(k) is not None} or None)  # fmt: skip
         if i == 0 and not isinstance(value, dict):
             t.score, t.success = verdict(value)
             t.score_name = name

@@ -106,6 +106,6 @@ def _span(s: Mapping[str, Any], place: dict[str, Any]) -> Span:
         provider=as_name(s.get("provider")),
         usage=usage(mapping(s.get("usage"))),
         cost=number(s.get("total_estimated_cost")),
-        attributes=mapping(decoded(s.get("metadata"))),
+        attributes={**mapping(decoded(s.get("metadata"))), **({"error_info": error} if error else {})},
         **place,
     )
