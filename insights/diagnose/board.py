@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from primitives.corpus import Corpus
 
 KINDS = ("prevalence", "contrast", "environment", "label_defect", "rare")
+SYMPTOM = 2  # tier of findings that say what differs from the reference, not why
 BROAD = 0.08  # of all failures: a contrast that holds as many is looked at more closely
 MOST_HYPOTHESES = 400  # a run that proposes more has lost its question
 
@@ -48,6 +49,8 @@ class Board:
     failures: list[str] = field(default_factory=list)
     gateway_log: list[dict[str, Any]] = field(default_factory=list)
     agents: list[str] = field(default_factory=list)  # in the order in which they were sent out
+    submitted_by: dict[str, str] = field(default_factory=dict)  # finding id -> agent
+    thinking: set[str] = field(default_factory=set)  # agents that are led by a model
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -115,7 +118,21 @@ class Board:
         mined = self.confirmation if h.about.get("mined") else None
         found = examine(self.corpus, h, confirmation=mined, given=citations, words=words)
         self.examined[hypothesis_id] = found
+        self.submitted_by[hypothesis_id] = slot
         return self._seen(found)
+
+    def seen(self, id: str) -> dict[str, Any]:
+        """What the host saw of a finding, in short, for whoever sent the agent that submitted it."""
+        whole = self._seen(self.examined[id])
+        words = self.examined[id].words
+        return {
+            "title": words.get("title"),
+            **{k: whole[k] for k in ("id", "verdict_so_far", "why", "failed_with_it", "passed_with_it")},
+        }
+
+    def by_model(self, id: str) -> bool:
+        """Whether a finding was submitted by an agent that thinks, not by a playbook."""
+        return self.submitted_by.get(id) in self.thinking
 
     def _seen(self, found: Examined) -> dict[str, Any]:
         found, decided, why = verdict(found, found.contrast.p if found.contrast else None, labelled=self.labelled)
@@ -167,15 +184,18 @@ class Board:
     def coverage(self) -> dict[str, Any]:
         """The ledger: failures that some finding of mostly failing traces explains, the ids of the rest, and broad findings.
 
+        `by_symptom_only`: of the unexplained, those of which it is known what departs from the reference, and not why.
+
         A broad finding holds many failures and says little of where they come from: it is worth a narrower look.
         """
         findings, _ = self.conclude()
         explained: set[str] = set()
+        symptom: set[str] = set()
         for f in findings:
             known = (f.terminal or 0) + (f.recovered or 0)
             tier = int(f.taxonomy.get("tier", 1))
             if f.verdict == "confirmed" and tier < NO_CAUSE and known and (f.terminal or 0) / known >= PURITY:
-                explained.update(f.trace_ids)
+                (symptom if tier == SYMPTOM else explained).update(f.trace_ids)
         left = [t for t in self.failed if t not in explained]
         broad = [
             {
@@ -194,5 +214,6 @@ class Board:
             "failed": len(self.failed),
             "explained": len(self.failed) - len(left),
             "unexplained": left,
+            "by_symptom_only": sorted(symptom - explained),
             "broad": broad,
         }

@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +65,12 @@ class Run:
             await self.mind.lead()
         findings, tested = self.board.conclude()
         held = ranked([f for f in findings if f.verdict in ("confirmed", "descriptive")], self.question.intent)
-        used = {c.finding_id for c in partition(held, self.board.failed, _tiers(held))}
-        findings = renumbered([f for i, f in enumerate(held) if i < MOST_FINDINGS or f.id in used])
-        causes = partition(findings, self.board.failed, _tiers(findings))
+        causes = partition(held, self.board.failed, _tiers(held))
+        used = {c.finding_id for c in causes}
+        shown = [f for i, f in enumerate(held) if i < MOST_FINDINGS or f.id in used or self.board.by_model(f.id)]
+        findings = renumbered(shown)
+        ids = {old.id: new.id for old, new in zip(shown, findings, strict=True)}
+        causes = tuple(replace(c, finding_id=ids.get(c.finding_id or "")) for c in causes)
         answer = await self._answer(findings, causes)
         return Report(
             run_id=self.folder.name,
@@ -93,6 +96,8 @@ class Run:
         self._count[name] = self._count.get(name, 0) + 1
         agent = f"{name}-{self._count[name]}"
         self.board.agents.append(agent)
+        if self.mind is not None and not sections:
+            self.board.thinking.add(agent)
         before = set(self.board.hypotheses), set(self.board.examined)
         place = self._places if name != "orchestrator" else asyncio.Semaphore(1)
         async with place:
@@ -129,7 +134,7 @@ class Run:
                  "population": h.population, "about": h.about}
                 for h in mine
             ],
-            "findings": sorted(set(self.board.examined) - before[1]),
+            "findings": [self.board.seen(i) for i, by in self.board.submitted_by.items() if by == agent],
         }  # fmt: skip
 
     def _limits(self, name: str) -> Limits:
@@ -275,8 +280,6 @@ def _tiers(findings: list[Finding]) -> dict[str, int]:
 
 def renumbered(findings: list[Finding]) -> list[Finding]:
     """Findings F1, F2, … in their order."""
-    from dataclasses import replace
-
     return [replace(f, id=f"F{i}") for i, f in enumerate(findings, 1)]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from insights.records import Cause, Finding
 
 PURITY = 0.6  # of the traces with the property that have an outcome, the share that must fail for it to be a cause
+UNREAD = 0.2  # share of a population that may be unjudged before a finding explains nothing
 MARGIN = 0.1  # share points by which a cause's traces must fail more often than the rest
 ASSOCIATED = 0.9  # the same for a contrast that could not be adjusted for task difficulty: nearly all must fail
 NO_CAUSE = 9  # tier of findings that describe and do not explain: a symptom, a suspicion against tasks, a slice
@@ -55,6 +56,8 @@ def _can_explain(f: Finding) -> bool:
     if not known:
         return False
     purity = (f.terminal or 0) / known
+    if f.prevalence.unscored > UNREAD * (f.prevalence.n + f.prevalence.unscored):
+        return False  # judged on a sample: the rest may have it as well
     if _is_association(f):
         return purity >= ASSOCIATED and f.contrast is not None and (f.contrast.q or 1.0) <= 0.01
     return f.verdict == "confirmed" and purity >= PURITY and _above(f)

@@ -9,6 +9,12 @@ from insights.records import Cause, Citation, Finding, Report, TestedHypothesis
 from insights.report import words
 
 LISTED_IDS = 40  # trace ids of unexplained failures; findings.json has all of them
+TRIED = (
+    ("confirmed", "Also counted"),
+    ("descriptive", "Also seen"),
+    ("refuted", "Refuted"),
+    ("inconclusive", "Inconclusive"),
+)
 LISTED_HYPOTHESES = 200  # of each verdict; findings.json has all of them
 
 
@@ -38,7 +44,7 @@ def numbered(report: Report) -> list[tuple[int, Finding]]:
 
 def tried(report: Report, verdict: str) -> list[TestedHypothesis]:
     """Hypotheses of one verdict, the nearest to significance first; none that became a finding."""
-    found = {f.predicate.code for f in report.findings if f.verdict == verdict}
+    found = {f.predicate.code for f in report.findings}
     rest = [h for h in report.hypotheses if h.verdict == verdict and h.predicate.code not in found]
     return sorted(rest, key=lambda h: (1.0 if h.p is None else h.p, -h.k, h.id))
 
@@ -121,9 +127,9 @@ def sections(report: Report) -> list[tuple[str, str]]:
     if report.partition:
         found.append(("failures", f"Where the failures come from ({len(report.partition)})"))
     found.append(("findings", f"Findings ({len(report.findings)})"))
-    for verdict in ("refuted", "inconclusive"):
+    for verdict, title in TRIED:
         if n := len(tried(report, verdict)):
-            found.append((verdict, f"{verdict.capitalize()} ({n})"))
+            found.append((verdict, f"{title} ({n})"))
     if n := len(unexplained(report)):
         found.append(("unexplained", f"Unexplained ({n})"))
     if report.not_analysed:

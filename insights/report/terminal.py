@@ -26,9 +26,9 @@ def _lines(report: Report, run_dir: Path) -> Iterator[str]:
     if report.partition:
         yield from _partition(report)
     yield from _findings(report)
-    for verdict in ("refuted", "inconclusive"):
+    for verdict, title in outline.TRIED:
         if n := len(outline.tried(report, verdict)):
-            yield f"{verdict}: {n}"
+            yield f"{title.lower()}: {n}"
     yield ""
     yield f"spent: {words.money(report)}"
     for name in ("report.md", "report.html", "findings.json", "notebook.ipynb"):
@@ -58,13 +58,12 @@ def _findings(report: Report) -> Iterator[str]:
         rare = ", rare but severe" if f.kind == "rare" else ""
         difference = ""
         if f.contrast:
-            adjusted = "" if f.contrast.adjusted else ", not adjusted"
             c = words.unfavourable(f.contrast)
-            difference = f"; {words.outcome_verb(c.outcome)} {words.points(c.risk_difference)} points{adjusted}"
+            difference = f"; {words.outcome_verb(c.outcome)}: {words.difference(f.contrast)}"
         yield f"  {number:>2}. {_title(f.title)}  [{f.id}]"
         yield (
             f"      {words.bar(p)}  {p.k:,} of {p.n:,} ({words.percent(p.low)} to {words.percent(p.high)})"
-            f"{difference}; {f.verdict}{rare}"
+            f"{difference}; {words.verdict(f)}{rare}"
         )
     if len(report.findings) > FINDINGS:
         yield f"      and {len(report.findings) - FINDINGS} more in the report"

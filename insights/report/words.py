@@ -34,10 +34,10 @@ def share(k: int, n: int) -> float:
 
 
 def prevalence(p: Prevalence) -> str:
-    """`18 of 200 traces, 9 % (95 % interval 6 % to 14 %; 3 could not be judged)`."""
+    """`18 of 200 traces, 9 % (95 % interval 6 % to 14 %; 3 not read or not judged)`."""
     if not p.n:
         return "no trace is eligible"
-    unscored = f"; {p.unscored:,} could not be judged" if p.unscored else ""
+    unscored = f"; {p.unscored:,} not read or not judged" if p.unscored else ""
     return (
         f"{p.k:,} of {p.n:,} {plural(p.n, 'trace', 'traces')}, {percent(share(p.k, p.n))} "
         f"(95 % interval {percent(p.low)} to {percent(p.high)}{unscored})"
@@ -95,6 +95,19 @@ def unfavourable(c: Contrast) -> Contrast:
         high=-c.low,
         odds_ratio=1 / c.odds_ratio if c.odds_ratio else None,
     )
+
+
+def verdict(f: Finding) -> str:
+    """ "counted" for what was counted and not tested as a cause; else the verdict."""
+    return "counted" if f.verdict == "confirmed" and f.kind != "contrast" else f.verdict
+
+
+def difference(c: Contrast) -> str:
+    """`+35 points`, `+35 points, not adjusted`, or that no difference is shown because the interval spans zero."""
+    c = unfavourable(c)
+    if c.low <= 0 <= c.high:
+        return "none shown"
+    return f"{points(c.risk_difference)} points" + ("" if c.adjusted else ", not adjusted")
 
 
 def outcome_verb(outcome: str) -> str:
