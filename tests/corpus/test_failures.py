@@ -18,6 +18,7 @@ from insights.corpus.load import ingest
 from insights.errors import CorpusError
 from primitives import open_corpus
 from tests.corpus.chats import chat, write
+from tests.kernel.conftest import descendants
 
 TREE = Path(__file__).resolve().parents[2]
 KILLS = 8  # `benchmarks/ingest.py --kills 50` does more
@@ -143,3 +144,23 @@ def test_ctrl_c_while_workers_read(tmp_path):
     _, err = process.communicate()
     assert (process.returncode, err) == (130, "insights: interrupted\n")
     assert not (tmp_path / "a.corpus").exists()
+
+
+def test_ctrl_c_while_asking_leaves_no_process(tmp_path):
+    corpus = tmp_path / "a.corpus"
+    ingest([write(tmp_path / "a.jsonl", [chat(f"n{i}", success=i % 3 > 0) for i in range(60)])], corpus)
+    process = _command("ask", corpus, "why do runs fail?")
+    family: set[int] = set()
+    until = time.monotonic() + 20
+    while len(family) < 2 and process.poll() is None and time.monotonic() < until:
+        family |= set(descendants(process.pid))
+        time.sleep(0.05)
+    time.sleep(0.5)
+    family |= set(descendants(process.pid))
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and "insights: interrupted" in err and "Traceback" not in err, err
+    until = time.monotonic() + 5
+    while (alive := [pid for pid in family if Path(f"/proc/{pid}").exists()]) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(family) >= 2 and not alive
