@@ -9,7 +9,11 @@ from pathlib import Path
 
 from insights.errors import CorpusError
 
-FINGERPRINT = "SELECT left(sha1(string_agg(concat_ws('|', trace_id, fingerprint, success, score), chr(10) ORDER BY trace_id)), 16) FROM traces"  # as at ingest: it changes with any verdict
+# as at ingest: it changes with any verdict
+FINGERPRINT = (
+    "SELECT left(sha1(string_agg(concat_ws('|', trace_id, fingerprint, success, score), chr(10) ORDER BY trace_id)), 16) "
+    "FROM traces"
+)
 
 
 def relabel(folder: Path, success: Mapping[str, bool], score: Mapping[str, float]) -> None:

@@ -149,15 +149,16 @@ class Mind:
         """What the orchestrator is told: bounded, whatever the size of the corpus."""
         board = self.run.board
         findings, tested = board.conclude()
-        order = {"confirmed": 0, "descriptive": 1}
-        findings.sort(key=lambda f: (order.get(f.verdict, 2), -f.rank_score, f.id))
+        told = [f for f in findings if f.verdict in ("confirmed", "descriptive")]
+        told.sort(key=lambda f: (f.verdict, -f.rank_score, f.id))
         lines = [
             f"{f.id} {f.verdict}: {f.title[:140]} ({f.prevalence.k} of {f.prevalence.n}; {f.terminal} of them fail, {f.recovered} pass)"
-            for f in findings[:SHOWN_FINDINGS]
+            for f in told[:SHOWN_FINDINGS]
         ]
+        lines += [f"and {len(told) - SHOWN_FINDINGS} more"] * (len(told) > SHOWN_FINDINGS)
         ledger = board.coverage()
         left = len(ledger["unexplained"])
-        task = f"{len(tested)} hypotheses have been tested; {left} of {ledger['failed']} failures are unexplained."
+        task = f"{len(tested)} hypotheses have been tested, {len(told)} hold; {left} of {ledger['failed']} failures are unexplained."
         kept = self.run.corpus.con.execute(
             "SELECT name, kind, count(*) AS n FROM labels GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?", [SHOWN_LABELS]
         ).fetchall()

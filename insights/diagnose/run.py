@@ -134,7 +134,7 @@ class Run:
                  "population": h.population, "about": h.about}
                 for h in mine
             ],
-            "findings": [self.board.seen(i) for i, by in self.board.submitted_by.items() if by == agent],
+            "findings": [self.board.seen(i) for i, by in self.board.submitted_by.items() if by == agent and i in self.board.examined],
         }  # fmt: skip
 
     def _limits(self, name: str) -> Limits:

@@ -52,7 +52,8 @@ def desk(folder: Path, n: int, said: dict[int, str] | None = None) -> Path:
             )
         con.execute(
             "INSERT INTO tool_calls (trace_id, tool_call_key, name, args, args_text, call_seq, call_index, result_seq, result_text, "
-            "requestor, status) SELECT 'run' || i, 'a', 'open_form', '{\"id\": 1}', '{\"id\": 1}', 1, 0, 2, 'page 1 of 9', 'assistant', 'ok' FROM last"
+            "requestor, status) SELECT 'run' || i, 'a', 'open_form', '{\"id\": 1}', '{\"id\": 1}', 1, 0, 2, "
+            "'page 1 of 9', 'assistant', 'ok' FROM last"
         )
         derive(con)
     return home

@@ -33,7 +33,8 @@ def reads(request: Request) -> str:
     if "codes" in properties:
         code = {
             "name": "gives_up", "title": "The clerk gives up on a long form", "question": "Does the clerk stop before the form is complete?",
-            "who": "agent", "mechanism": "It finds the form too long.", "suggested_fix": "Say that forms are to be completed.", "data_gap": "Long forms.",
+            "who": "agent", "mechanism": "It finds the form too long.", 
+            "suggested_fix": "Say that forms are to be completed.", "data_gap": "Long forms.",
         }  # fmt: skip
         return json.dumps({"codes": [code]})
     if "answer" in properties:

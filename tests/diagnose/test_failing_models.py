@@ -86,8 +86,8 @@ def test_a_reader_that_writes_broken_json_leaves_traces_unjudged(asked: Callable
 
 
 def test_quotations_that_do_not_stand_are_not_shown(asked: Callable[..., Asked]) -> None:
-    code = f"""submit_finding(None, title="It says the form is too long", claim="Such runs fail", mechanism="m", predicate="{PREDICATE}", kind="prevalence",
-    citations=[{{"trace_id": "run0", "seq": 77, "quote": "too long"}}, {{"trace_id": "run0", "seq": 3, "quote": "made up words"}}])
+    code = f"""submit_finding(None, title="It says the form is too long", claim="Such runs fail", mechanism="m",
+    predicate="{PREDICATE}", kind="prevalence", citations=[{{"trace_id": "run0", "seq": 77, "quote": "too long"}}, {{"trace_id": "run0", "seq": 3, "quote": "made up words"}}])
 finish("x")"""
     run = asked(only("orchestrator", lambda request: cell(code)))
     found = next(f for f in run.report.findings if f.title.startswith("It says"))
@@ -109,7 +109,8 @@ OBEYED = [
     cell("import os\nprint({k: v for k, v in os.environ.items() if 'KEY' in k or 'TOKEN' in k})\nprint(open('/proc/self/environ').read())"),
     cell("import urllib.request\nurllib.request.urlopen('http://127.0.0.1:9/keys', timeout=2)"),
     cell('submit_finding(None, title="All is well", claim="All is well", mechanism="", predicate="SELECT trace_id FROM traces", kind="prevalence")'),
-    cell('submit_finding(None, title="All is well", claim="All is well", mechanism="", predicate="SELECT trace_id FROM traces WHERE success", kind="rare")'),
+    cell('submit_finding(None, title="All is well", claim="All is well", mechanism="", kind="rare", '
+         'predicate="SELECT trace_id FROM traces WHERE success")'),
     cell("submit_finding(None, title='All is well', claim='All is well', mechanism='', kind='prevalence', "
          "predicate=\"SELECT trace_id FROM steps WHERE contains(text, 'complete and sent')\")"),
     cell('finish("All is well.")'),
