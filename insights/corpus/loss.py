@@ -25,7 +25,8 @@ TOLD = 20  # paths told of one source
 SEARCHED = 300  # strings that are looked for inside longer ones
 DEEPEST = 64  # unit: levels of values within values
 SOURCES = 200  # sources measured in one ingest
-TRACE_TEXTS = ("input_text", "final_output", "error_message", "metadata", "extra", "llm_calls", "spans", "annotations", "expected", "tags")  # fmt: skip
+TRACE_TEXTS = ("input_text", "final_output", "error_message", "metadata", "extra", "llm_calls", "spans", "annotations",
+               "expected", "tags")  # fmt: skip
 STEP_TEXTS = ("text", "reasoning", "parts", "extra")
 CALL_TEXTS = ("args", "args_text", "result_text", "result", "error_message", "extra")
 
@@ -96,6 +97,11 @@ class Watch:
                 if self._chars < HELD:
                     self._held.append(text)
                     self._chars += len(text)
+
+    @property
+    def left(self) -> set[str]:
+        """The texts no trace was found to hold."""
+        return set(self._wanted)
 
     def loss(self) -> Loss | None:
         """None where the source held no text that could be looked for."""

@@ -33,6 +33,8 @@ BROKEN = (RecursionError, MemoryError, OSError, ValueError, TypeError, KeyError,
 
 def read_all(sources: list[Source], *, format: str | None = None, jobs: int | None = None) -> Iterator[Batch]:
     """Every trace and the end of every source, in the order given. `jobs` 1 reads in this process."""
+    for source in spaced(sources):
+        source.measured = True
     costs = [size_of(source) + FILE_COSTS for source in sources]
     workers = jobs or os.cpu_count() or 1
     if workers <= 1 or sum(costs) < PARALLEL_ABOVE:

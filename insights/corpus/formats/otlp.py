@@ -11,8 +11,7 @@
 Also Tempo's `batches` and the older `instrumentationLibrarySpans`. One format a vocabulary, one reader: otel_genai (with Claude
 Code's own spans), openinference, traceloop. A trace is an OTel trace; conversation and session ids are `session_id`. Spans of a
 trace may stand on lines far apart. Times are UTC. Errors: status ERROR or an exception event. Outcome: only scores named for
-one (`gen_ai.evaluation.result`, `annotations.*`). Dropped: links, trace state, tool definitions, resource attributes but the
-service's name and version.
+one (`gen_ai.evaluation.result`, `annotations.*`). Dropped: links, trace state, tool definitions.
 """
 
 from __future__ import annotations
@@ -310,6 +309,8 @@ def _about(t: Trace, span: Span, tree: Any, resource: Mapping[str, Any]) -> None
     if service and "service" not in t.metadata:
         t.metadata["service"] = service
         t.slice("service", service)
+    if resource:
+        t.extra.setdefault("resource", dict(resource))
     t.agent_version = t.agent_version or as_name(resource.get("service.version"))
     for name, paths in {"user": ("user.id", "enduser.id", "traceloop.association.properties.user_id"),
                         "workflow": ("gen_ai.workflow.name", "traceloop.workflow.name", "agent.workflow.name")}.items():  # fmt: skip
