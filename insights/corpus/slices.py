@@ -1,7 +1,7 @@
 """Unfold what is regular in columns, metadata, ids and paths into `slices`: name, value, basis per trace.
 
 A fault that lives in one slice is the commonest kind and the easiest to miss. What a reader says of its traces stands in
-`extra.slices` and is taken; any other attribute becomes a slice when it covers COVERAGE of the traces with at most
+`extra.slices` and is taken as it is; any other attribute becomes a slice when it covers COVERAGE of the traces with at most
 MOST_VALUES values that repeat. What all traces share tells nothing and is left out. Of attributes that group the traces
 alike one is kept: a column before what a reader or the metadata says, that before ids and paths, the week last.
 """
@@ -52,9 +52,11 @@ DELETE FROM slices WHERE name IN (
     WITH firsts AS (SELECT name, value, min(trace_id) AS first FROM slices GROUP BY ALL),
     grouped AS (SELECT s.name, count(*) AS n, bit_xor(hash(concat_ws(chr(0), s.trace_id, f.first))) AS alike, min(s.rowid) AS place
         FROM slices s JOIN firsts f USING (name, value) GROUP BY s.name)
-    SELECT name FROM grouped QUALIFY row_number() OVER (PARTITION BY n, alike ORDER BY place) > 1)"""
+    SELECT name FROM grouped QUALIFY row_number() OVER (PARTITION BY n, alike ORDER BY place) > 1)
+AND name NOT IN (SELECT name FROM given)"""
 _CONSTANT = """
-DELETE FROM slices WHERE name IN (SELECT name FROM slices GROUP BY name HAVING count(DISTINCT value) < 2 AND count(*) = $n)"""
+DELETE FROM slices WHERE name IN (SELECT name FROM slices GROUP BY name HAVING count(DISTINCT value) < 2 AND count(*) = $n)
+AND name NOT IN (SELECT name FROM given)"""
 
 
 def unfold(con: duckdb.DuckDBPyConnection) -> None:
@@ -71,6 +73,7 @@ def unfold(con: duckdb.DuckDBPyConnection) -> None:
     for column, basis in (("task_id", "id"), ("native_id", "id"), ("uri", "path")):
         _add_parts(con, column, basis, n)
     _add(con, _WEEK, n)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE given AS SELECT DISTINCT name FROM ({_GIVEN})")
     con.execute(_CONSTANT, {"n": n})
     con.execute(_ALIKE)
 

@@ -147,7 +147,7 @@ class Trace:
         """Append a step and return its seq. `columns` are columns of `steps`; `text` that is no string becomes JSON."""
         if not STEP_KEYS.issuperset(columns):
             raise TypeError(f"steps has no column {sorted(columns.keys() - STEP_KEYS)}")
-        s = Step(len(self.steps), kind, role)
+        s = Step(len(self.steps), kind, as_text(role))
         s.text = as_text(text)
         s.segment = self._segment
         vars(s).update(columns)

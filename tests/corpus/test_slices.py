@@ -58,8 +58,13 @@ def test_columns_metadata_and_parts_of_ids():
 
 
 def test_what_all_share_is_no_slice():
-    found = _slices(*({"model": "m", "metadata": {"a": "b"}, "slices": {"suite": "s"}} for _ in range(8)))
+    found = _slices(*({"model": "m", "metadata": {"a": "b"}} for _ in range(8)))
     assert found == {}
+
+
+def test_what_a_reader_says_of_its_traces_is_kept_as_it_is():
+    found = _slices(*({"model": f"m{i % 2}", "slices": {"suite": "s", "scaffold": f"z{i % 2}"}} for i in range(8)))
+    assert found.keys() == {"model", "suite", "scaffold"}
 
 
 def test_a_slice_that_only_some_have_tells_something():
@@ -74,7 +79,6 @@ def test_of_equal_groupings_the_column_is_kept(kept):
             {
                 kept: f"x{i % 2}",
                 "metadata": {"variant": f"y{i % 2}"},
-                "slices": {"scaffold": f"z{i % 2}"},
                 "task_id": f"part{'ab'[i % 2]}/{i}",
                 "native_id": f"{'ab'[i % 2]}/{i}",
             }
