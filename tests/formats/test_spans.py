@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from insights.corpus.formats import payload
-from insights.corpus.formats.spans import Span, build
+from insights.corpus.formats.span_steps import build
+from insights.corpus.formats.spans import Span
 from insights.corpus.trace import Trace
 from tests.formats.reading import lines, read, write
 

@@ -19,7 +19,8 @@ from insights.corpus.formats.chat import timestamp
 from insights.corpus.formats.mlflow import usage
 from insights.corpus.formats.otel_attributes import KINDS
 from insights.corpus.formats.payload import decoded
-from insights.corpus.formats.spans import Span, build, score
+from insights.corpus.formats.span_steps import build
+from insights.corpus.formats.spans import Span, score
 from insights.corpus.parse import mapping, mappings, number, sequence, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Source
