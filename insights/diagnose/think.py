@@ -69,9 +69,7 @@ class Thinker:
                 )
             except ModelError as error:
                 return self._failed(error)
-            self.transcript.same_as_before(
-                "task", self.role.name, task
-            )  # kept once it was answered, and so is in the cache
+            self.transcript.same_as_before("task", self.role.name, task)  # answered, and so in the cache: keep it
             self.tokens += reply.usage.input_tokens + reply.usage.output_tokens
             messages.append(reply.message())
             messages += [await self._answer(turn, nth, call) for nth, call in enumerate(reply.calls)]
