@@ -31,13 +31,14 @@ def refused(place: Place, code: str) -> bool:
         "/etc/hostname",
         "/root/.bashrc",
         "/proc/1/environ",
-        f"/proc/{os.getpid()}/environ",
-        f"/proc/{os.getpid()}/root/etc/passwd",
+        "/proc/HOST/environ",
+        "/proc/HOST/root/etc/passwd",
         __file__,
         str(Path(sandbox.__file__)),
     ],
 )
 def test_files_outside_are_not_read(place: Place, path: str) -> None:
+    path = path.replace("HOST", str(os.getpid()))
     assert refused(place, f"open({path!r}, 'rb').read()")
 
 
