@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from primitives.cohort import resolve
-from primitives.events import EVENTS, predicate
+from primitives.events import predicate
 from primitives.registry import verb
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _lay_out(corpus: Corpus) -> list[str]:
     con = corpus.con
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE contrast_events AS SELECT d.rowid AS row, trace_id, seq, i, token "
-        f"FROM ({EVENTS}) JOIN {TABLE} d USING (trace_id)"
+        f"FROM actions JOIN {TABLE} d USING (trace_id)"
     )
     names = [r[0] for r in con.execute("SELECT DISTINCT token FROM contrast_events ORDER BY 1").fetchall()]
     con.execute(

@@ -98,7 +98,6 @@ class Run:
         self.board.agents.append(agent)
         if self.mind is not None and not sections:
             self.board.thinking.add(agent)
-        before = set(self.board.hypotheses), set(self.board.examined)
         place = self._places if name != "orchestrator" else asyncio.Semaphore(1)
         async with place:
             self.working[agent] = ", ".join(sections) or str(brief.get("task", "thinks"))
@@ -120,10 +119,10 @@ class Run:
                 else:
                     outcome = await self.mind.think(agent, role, brief, kernel, ended)
         del self.working[agent]
-        return self._brought(agent, outcome, before)
+        return self._brought(agent, outcome)
 
-    def _brought(self, agent: str, outcome: Outcome, before: tuple[set[str], set[str]]) -> dict[str, Any]:
-        mine = [h for i, h in self.board.hypotheses.items() if i not in before[0] and h.slot == agent]
+    def _brought(self, agent: str, outcome: Outcome) -> dict[str, Any]:
+        mine = [h for h in self.board.hypotheses.values() if h.slot == agent]
         return {
             "agent": agent,
             "stopped": outcome.stopped,
