@@ -30,8 +30,18 @@ def label(
     corpus: CorpusArgument,
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="CSV, or JSON lines of objects.")] = None,
     on: Annotated[
-        str, typer.Option("--on", metavar="COL", help="Column of FILE and of traces that says which traces.")
-    ] = "trace_id",
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="COL",
+            help="Column of FILE that says which traces: a column of traces, or an id they had where they came from. "
+            "Default: trace_id, else id.",
+        ),
+    ] = None,
+    pass_at: Annotated[
+        float | None,
+        typer.Option("--pass-at", metavar="SCORE", help="Make verdicts of scores: passed from this score on."),
+    ] = None,
     export: Annotated[
         str | None,
         typer.Option("--export", metavar="NAME", help="Write traces of this judged label for a person to read."),
@@ -51,51 +61,96 @@ def label(
 
     \b
     insights label week.corpus results.csv --on task_id     columns success or passed, score or reward; others become labels
+    insights label week.corpus --pass-at 0.8                of the scores that the corpus has; or with a file of scores
     insights label week.corpus --export gave_up -o gave_up.csv
     insights label week.corpus --import gave_up.csv
     """
-    if sum(given is not None for given in (file, export, gold)) != 1:
+    given = sum(one is not None for one in (file, export, gold))
+    if given > 1 or (given == 0 and pass_at is None) or (pass_at is not None and given and file is None):
         raise UsageError(
-            "give one of a file, --export NAME and --import FILE", "insights label CORPUS results.csv --on task_id"
+            "give one of a file, --export NAME, --import FILE and --pass-at SCORE",
+            "insights label CORPUS results.csv --on task_id",
         )
     opened = open_corpus(corpus)
     if export is not None:
         say(_export(opened, export, n, output or Path(f"{export}.csv")))
+    elif source := gold or file:
+        say(_take(opened, source, on, pass_at))
     else:
-        say(_take(opened, gold or file, on))  # type: ignore[arg-type]
+        say(_pass_at(opened, float(pass_at or 0)))
 
 
-def _take(corpus: Corpus, file: Path, on: str) -> str:
+def _take(corpus: Corpus, file: Path, on: str | None, pass_at: float | None) -> str:
     """Rows of a file into verdicts, scores and human labels; says how many met no trace."""
     rows = _rows(file)
-    known = {row[0] for row in corpus.con.execute("DESCRIBE traces").fetchall()}
-    if on not in known:
-        raise UsageError(f"--on {on}: traces have no such column", "trace_id, task_id, native_id, …")
-    if not rows or on not in rows[0]:
-        raise UsageError(f"{file} has no column {on!r}", f"it has {', '.join(rows[0]) if rows else 'no rows'}")
-    places: dict[str, list[str]] = {}
-    for trace_id, key in corpus.con.execute(f'SELECT trace_id, "{on}"::VARCHAR FROM traces').fetchall():
-        places.setdefault(str(key), []).append(trace_id)
-    lost = [row for row in rows if str(row[on]) not in places]
-    if len(lost) == len(rows):
+    columns = list(rows[0]) if rows else []
+    on = on or next((c for c in ("trace_id", "id") if c in columns), "trace_id")
+    if on not in columns:
         raise UsageError(
-            f"no {on} of {file} is in the corpus, as {rows[0][on]!r}", f"the corpus has {', '.join(list(places)[:3])}"
+            f"{file} has no column {on!r}", f"it has {', '.join(columns)}; name one with --on" if rows else "no rows"
         )
+    places = _places(corpus, on, [str(row[on]) for row in rows], file)
     met = [(trace_id, row) for row in rows for trace_id in places.get(str(row[on]), ())]
+    lost = [row for row in rows if str(row[on]) not in places]
     verdicts, scores = _verdicts(met, file), _scores(met, file)
+    if pass_at is not None:
+        verdicts = {trace_id: score >= pass_at for trace_id, score in scores.items()} | verdicts
     named = _labels(met, on)
-    if verdicts or scores:
-        from insights.corpus.relabel import relabel
-
-        corpus.con.close()
-        relabel(corpus.path, verdicts, scores)
-        corpus = open_corpus(corpus.path)
+    corpus = _relabelled(corpus, verdicts, scores)
     _save(corpus, named)
     n_labels = sum(len(values) for values in named.values())
-    said = [f"{len(verdicts):,} verdicts", f"{len(scores):,} scores", f"{n_labels:,} labels"]
-    return f"{', '.join(s for s in said if not s.startswith('0 ')) or 'nothing'} taken in" + (
-        f"; {len(lost):,} of {len(rows):,} rows name no trace, as {lost[0][on]!r}" if lost else ""
+    counted = ((len(verdicts), "verdicts"), (len(scores), "scores"), (n_labels, "labels"))
+    said = f"{', '.join(f'{k:,} {name}' for k, name in counted if k) or 'nothing'} taken in"
+    if lost:
+        said += f"; {len(lost):,} of {len(rows):,} rows name no trace, as {lost[0][on]!r}"
+    if scores and not verdicts:
+        said += "; scores are no verdicts: --pass-at SCORE makes them"
+    return said
+
+
+def _places(corpus: Corpus, on: str, values: list[str], file: Path) -> dict[str, list[str]]:
+    """Value to ids of traces: by the column of that name, else by trace id, else by the id in the source."""
+    known = [row[0] for row in corpus.con.execute("DESCRIBE traces").fetchall()]
+    wanted = set(values)
+    for column in dict.fromkeys(c for c in (on, "trace_id", "native_id") if c in known):
+        places: dict[str, list[str]] = {}
+        for trace_id, key in corpus.con.execute(f'SELECT trace_id, "{column}"::VARCHAR FROM traces').fetchall():
+            if key in wanted:
+                places.setdefault(key, []).append(trace_id)
+        if not places:
+            continue
+        several = next((key for key, ids in places.items() if len(ids) > 1), None)
+        if column == "native_id" and on != column and several is not None:
+            raise UsageError(
+                f"{file}: {on} {several!r} names {len(places[several])} traces: {', '.join(places[several][:3])}",
+                "give their trace_id",
+            )
+        return places
+    some = [row[0] for row in corpus.con.execute("SELECT trace_id FROM traces ORDER BY 1 LIMIT 3").fetchall()]
+    raise UsageError(
+        f"no {on} of {file} is in the corpus, as {values[0]!r}", f"the corpus has traces {', '.join(some)}"
     )
+
+
+def _pass_at(corpus: Corpus, least: float) -> str:
+    """Verdicts of the scores in the corpus."""
+    rows = corpus.con.execute("SELECT trace_id, score >= ? FROM traces WHERE score IS NOT NULL", [least]).fetchall()
+    if not rows:
+        raise UsageError("no trace of the corpus has a score", "give a file with trace_id and score")
+    verdicts = dict(rows)
+    _relabelled(corpus, verdicts, {})
+    return f"{len(verdicts):,} verdicts taken in: {sum(verdicts.values()):,} passed with a score of {least:g} or more"
+
+
+def _relabelled(corpus: Corpus, verdicts: dict[str, bool], scores: dict[str, float]) -> Corpus:
+    """The corpus with these verdicts and scores, opened again."""
+    if not (verdicts or scores):
+        return corpus
+    from insights.corpus.relabel import relabel
+
+    corpus.con.close()
+    relabel(corpus.path, verdicts, scores)
+    return open_corpus(corpus.path)
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:

@@ -49,6 +49,36 @@ def test_verdicts_and_scores_by_task(run: Callable[..., object], unlabelled: Pat
     ]
 
 
+def test_rows_may_name_traces_by_the_id_they_had_where_they_came_from(run: Run, tmp_path: Path) -> None:
+    traces = [
+        {"trace_id": f"chat:{n}-{i}", "native_id": n, "fingerprint": f"f{n}{i}"}
+        for i, n in enumerate(["a", "b", "c", "c"])
+    ]
+    corpus = small.folder(tmp_path, traces=traces, steps=[])
+    file = tmp_path / "results.csv"
+    file.write_text("id,passed\na,true\nb,false\n")
+    assert run("label", corpus, file).err == "2 verdicts taken in\n"
+    assert open_corpus(corpus).sql("SELECT success FROM traces ORDER BY 1 NULLS LAST").success.tolist()[:2] == [
+        False,
+        True,
+    ]
+    file.write_text("conversation,passed\nc,true\n")
+    result = run("label", corpus, file, "--on", "conversation")
+    assert result.status == 2 and "conversation 'c' names 2 traces: chat:c-2, chat:c-3" in result.err
+
+
+def test_scores_become_verdicts_where_asked(run: Run, unlabelled: Path, tmp_path: Path) -> None:
+    assert "no trace of the corpus has a score" in run("label", unlabelled, "--pass-at", 0.5).err
+    file = tmp_path / "scores.csv"
+    file.write_text("trace_id,score\n" + "".join(f"t{i},0.{i}\n" for i in range(6)))
+    assert "6 scores taken in; scores are no verdicts" in run("label", unlabelled, file).err
+    assert "6 verdicts taken in: 2 passed" in run("label", unlabelled, "--pass-at", 0.4).err
+    assert run("label", unlabelled, file, "--pass-at", 0.3).status == 0
+    assert open_corpus(unlabelled).sql("SELECT success FROM traces ORDER BY trace_id").success.tolist() == (
+        [False] * 3 + [True] * 3
+    )
+
+
 def test_a_person_is_the_gold(run: Callable[..., object], unlabelled: Path, tmp_path: Path) -> None:
     file = tmp_path / "rude.csv"
     assert run("label", unlabelled, "--export", "rude", "-o", file, "-n", 4).status == 0
@@ -68,7 +98,7 @@ def test_a_person_is_the_gold(run: Callable[..., object], unlabelled: Path, tmp_
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id,passed\nt0,1\n", "has no column 'trace_id'"),
+        ("name,passed\nt0,1\n", "has no column 'trace_id'"),
         ("trace_id,passed\nt99,1\n", "no trace_id of"),
         ("trace_id,passed\nt0,maybe\n", "passed is 'maybe'"),
         ("trace_id,score\nt0,high\n", "is no number"),
