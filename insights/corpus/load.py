@@ -19,6 +19,7 @@ from typing import Any
 from insights import __version__
 from insights.corpus.batch import Builder, Done
 from insights.corpus.discover import Refusal, discover
+from insights.corpus.joining import with_partners
 from insights.corpus.readers import read_all, size_of
 from insights.corpus.renewal import changed
 from insights.corpus.source import Issue, Source
@@ -99,12 +100,13 @@ def _fill(folder: Path, sources: list[Source], refused: list[Refusal], summary: 
     if current.exists():
         shutil.copyfile(current, fresh)
     with Store(fresh, created=not current.exists()) as store:
-        todo = changed(store, sources)
-        summary.n_unchanged = len(sources) - len(todo)
+        todo = with_partners(store.known, sources, changed(store, sources), wanted.format)
+        again = [member.source_id for source in todo for member in source.members]
+        summary.n_unchanged = len({s.source_id for s in sources}.difference(again))
         if not todo and not refused:
             summary.n_traces = store.count("traces")
             return
-        store.forget([s.source_id for s in todo])
+        store.forget(again)
         _read(store, todo, summary, wanted)
         _account(store, refused)
         summary.n_traces = store.count("traces")

@@ -9,6 +9,7 @@ import hashlib
 import os
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -79,11 +80,21 @@ def read_one(source: Source, format: str | None, builder: Builder) -> Iterator[B
         if chosen.role == "trace" and done.n_traces == 0:
             row["status"] = "unsupported"
             row["error"] = _first_issue(source) or f"looks like {chosen.title} but holds no trace"
+    builder.end(_ended(source, done))
+    told = {str(k): row[k] for k in ("format", "adapter", "adapter_version", "detect_confidence", "status") if k in row}
+    for other in source.also:
+        other.issue("read_with", f"its traces are told in {source.name} too, and stored there", severity="info")
+        builder.end(_ended(other, Done({**source_row(other), **told})))
+
+
+def _ended(source: Source, done: Done) -> Done:
+    """What reading showed of a source, in its row."""
+    row = done.source_row
     row.update(n_records=source.n_records, n_bad=source.n_bad, bytes_read=row["bytes"])
     if row["status"] == "ok" and (source.truncated or source.n_bad):
         row["status"] = "truncated" if source.truncated else "partial"
     done.issues = list(source.issues)
-    builder.end(done)
+    return done
 
 
 def vanished(source: Source, why: str, code: str = "unreadable") -> Done:
@@ -126,11 +137,12 @@ def source_row(source: Source) -> dict[str, Any]:
 
 
 def size_of(source: Source) -> int:
-    """Bytes of the file; 0 where it went away since it was found, which its reader will say."""
-    try:
-        return source.path.stat().st_size
-    except OSError:
-        return 0
+    """Bytes of the file and of those read with it; 0 where it went away since it was found, which its reader will say."""
+    total = 0
+    for member in source.members:
+        with suppress(OSError):
+            total += member.path.stat().st_size
+    return total
 
 
 def _groups(sources: list[Source], costs: list[int]) -> list[list[Source]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +56,7 @@ class Source:
     truncated: bool = False
     measured: bool = False  # whether its text is looked for in its traces (see loss)
     fields: Mapping[str, str] = field(default_factory=dict)  # what the user said (`--map`): role=author, text=body …
+    also: tuple[Source, ...] = ()  # files that go on with this one's traces and are read with it (see joining)
 
     @cached_property
     def head(self) -> Head:
@@ -141,6 +142,18 @@ class Source:
             yield from self._streamed(key)
         else:
             yield from self._held(key)
+
+    @property
+    def members(self) -> tuple[Source, ...]:
+        return (self, *self.also)
+
+    def joined(self, read: Callable[[Source], Iterable[Record]]) -> Iterator[Record]:
+        """The records of this file and of those read with it, which bear the name of their file in `pointer`."""
+        yield from read(self)
+        for other in self.also:
+            for record in read(other):
+                at = record.pointer if record.offset is None else f"@{record.offset}"
+                yield Record(record.value, pointer=f"{other.name}{at or ''}")
 
     def header(self, *without: str) -> dict[str, Any]:
         """The top-level keys of a document except the (long) ones named, without holding those."""

@@ -12,15 +12,18 @@ builders with bounded memory; whatever it cannot place it reports through `sourc
 
 `role` tells what a file is: "trace"; "sidecar" (outcomes that the reader of a trace joins itself, named but not
 read as traces); "part" (a member that another file's reader pulls in); "other" (recognised, holds no trace).
+
+`shares(source)` is for formats whose traces go on in other files: the keys (trace ids, …) by which files are read as one,
+each with the file's place among them; see corpus/joining.py. Such a reader takes its records by `source.joined(…)`.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from insights.corpus.sniff import Head
@@ -42,6 +45,7 @@ class Format:
     read: Callable[[Source], Iterator[Trace]]
     version: int
     module: str
+    shares: Callable[[Source], Mapping[str, Any]] | None = None
 
 
 FORMATS: dict[str, Format] = {}
@@ -55,11 +59,12 @@ def reader(
     detect: Callable[[Head], Confidence | None],
     role: Role = "trace",
     version: int = 1,
+    shares: Callable[[Source], Mapping[str, Any]] | None = None,
 ) -> Callable[[Callable[[Source], Iterator[Trace]]], Callable[[Source], Iterator[Trace]]]:
     """Register the decorated generator as the reader of format `name`."""
 
     def register(read: Callable[[Source], Iterator[Trace]]) -> Callable[[Source], Iterator[Trace]]:
-        FORMATS[name] = Format(name, title, rank, role, detect, read, version, read.__module__)
+        FORMATS[name] = Format(name, title, rank, role, detect, read, version, read.__module__, shares)
         return read
 
     return register

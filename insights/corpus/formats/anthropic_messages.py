@@ -20,10 +20,10 @@ import orjson
 
 from insights.corpus.formats import Confidence, reader
 from insights.corpus.formats.chat import SCORES, VERDICTS, apply_metadata, flatten, timestamp
-from insights.corpus.formats.request_log import Conversation, Log, Request, name_of
+from insights.corpus.formats.request_log import Conversation, Request, log_of, name_of, shares
 from insights.corpus.parse import mapping, word
 from insights.corpus.sniff import Head
-from insights.corpus.source import Record, Source
+from insights.corpus.source import STREAM_ABOVE, Record, Source
 from insights.corpus.trace import Trace
 
 BLOCKS = {"tool_use", "tool_result", "thinking", "redacted_thinking", "server_tool_use", "web_search_tool_result"}
@@ -162,12 +162,20 @@ def _detect(head: Head) -> Confidence | None:
     return "likely" if any(isinstance(r, list) and has_blocks(r) for r in head.records[:3]) else None
 
 
-@reader("anthropic_messages", title="Anthropic messages", rank=70, detect=_detect)
+def _shares(source: Source) -> dict[str, Any]:
+    """A log of requests with a file each goes on in other files."""
+    if source.head.is_jsonl or source.head.size > STREAM_ABOVE or not isinstance(source.head.doc, dict):
+        return {}
+    value = source.document()
+    return {} if _has_verdict(value) or "role" in value else shares(source, _request(value, Record(value), 0))
+
+
+@reader("anthropic_messages", title="Anthropic messages", rank=70, detect=_detect, shares=_shares)
 def read(source: Source) -> Iterator[Trace]:
-    log, events = Log(), Stream()
+    log, events = log_of(source), Stream()
     loose: dict[str, list[Any]] = {}
-    for index, (value, record) in enumerate(_values(source)):
-        request = None
+    for index, record in enumerate(source.joined(_values)):
+        value, request = record.value, None
         if isinstance(value, list) and value and isinstance(value[0], dict):
             request = Request(value, [], {}, record, index)
         elif not isinstance(value, dict):
@@ -201,10 +209,9 @@ def _has_verdict(value: dict[str, Any]) -> bool:
     return any(k in h for h in (value, mapping(value.get("metadata"))) for k in (*VERDICTS, *SCORES))
 
 
-def _values(source: Source) -> Iterator[tuple[Any, Record]]:
+def _values(source: Source) -> Iterator[Record]:
     if not source.head.text.lstrip().startswith(("event:", "data:")):
-        for record in source.records():
-            yield record.value, record
+        yield from source.records()
         return
     offset = 0
     with source.path.open("rb") as file:
@@ -212,7 +219,7 @@ def _values(source: Source) -> Iterator[tuple[Any, Record]]:
             if line.startswith(b"data:") and line[5:].strip() not in (b"", b"[DONE]"):
                 try:
                     source.n_records += 1
-                    yield orjson.loads(line[5:]), Record(None, offset, len(line))
+                    yield Record(orjson.loads(line[5:]), offset, len(line))
                 except orjson.JSONDecodeError as error:
                     source.n_bad += 1
                     source.issue("bad_line", f"{error}: {line[:80]!r}", offset=offset)

@@ -20,7 +20,7 @@ from insights.corpus.formats.otel_attributes import KINDS
 from insights.corpus.formats.otlp import parquet_rows
 from insights.corpus.formats.payload import decoded
 from insights.corpus.formats.span_steps import build
-from insights.corpus.formats.spans import Gather, Span, score
+from insights.corpus.formats.spans import Gather, Span, score, trace_ids
 from insights.corpus.parse import mapping, number, sequence, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
@@ -56,10 +56,14 @@ def _detect(head: Head) -> Confidence | None:
     return "certain" if _is_span(head.first) or _list(head) else None
 
 
-@reader("braintrust", title="Braintrust logs and experiments", rank=21, detect=_detect)
+def _shares(source: Source) -> dict[str, Any]:
+    return {f"braintrust:{id}": 0 for id in trace_ids(source, "root_span_id")}
+
+
+@reader("braintrust", title="Braintrust logs and experiments", rank=21, detect=_detect, shares=_shares)
 def read(source: Source) -> Iterator[Trace]:
     gather = Gather()
-    for record in _rows(source):
+    for record in source.joined(_rows):
         row = mapping(record.value)
         root = as_name(row.get("root_span_id"))
         if root is None:

@@ -25,7 +25,7 @@ from insights.corpus.formats.otel_attributes import KINDS, fill
 from insights.corpus.formats.otlp import parquet_rows
 from insights.corpus.formats.payload import decoded
 from insights.corpus.formats.span_steps import build
-from insights.corpus.formats.spans import CALLED, Gather, Span, score
+from insights.corpus.formats.spans import CALLED, Gather, Span, score, trace_ids
 from insights.corpus.parse import mapping, mappings, number, sequence, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
@@ -119,11 +119,21 @@ mark("langfuse_messages", title="Langfuse's own reading of a trace", rank=27, ro
 mark("langfuse_scores", title="Langfuse scores", rank=27, role="sidecar", detect=_detect_scores)
 
 
-@reader("langfuse", title="Langfuse traces and observations", rank=26, detect=_detect)
+def _shares(source: Source) -> dict[str, Any]:
+    """A table of observations goes on in other files; the download of a trace is whole."""
+    if _holds(source.head.first):
+        return {}
+    if _header(source.head) and source.head.magic is None:
+        ids = {as_name(_camel(mapping(r.value)).get("traceId")) for r in _rows(source)}
+        return {f"langfuse:{id}": 0 for id in ids if id}
+    return {f"langfuse:{id}": 0 for id in trace_ids(source, "trace_id", "traceId")}
+
+
+@reader("langfuse", title="Langfuse traces and observations", rank=26, detect=_detect, shares=_shares)
 def read(source: Source) -> Iterator[Trace]:
     gather = Gather()
     loose: dict[str, dict[str, Any]] = {}
-    for record in _rows(source):
+    for record in source.joined(_rows):
         row = mapping(record.value)
         if isinstance(row.get("observations"), list):
             yield from source.attempt(record, _whole, row, record)

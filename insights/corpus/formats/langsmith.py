@@ -24,7 +24,7 @@ from insights.corpus.formats.otel_attributes import KINDS
 from insights.corpus.formats.otlp import parquet_rows
 from insights.corpus.formats.payload import decoded
 from insights.corpus.formats.span_steps import build
-from insights.corpus.formats.spans import Gather, Span, score
+from insights.corpus.formats.spans import Gather, Span, score, trace_ids
 from insights.corpus.parse import mapping, mappings, number, sequence, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
@@ -58,12 +58,15 @@ def _detect(head: Head) -> Confidence | None:
     )
 
 
-@reader("langsmith", title="LangSmith runs", rank=26, detect=_detect)
+def _shares(source: Source) -> dict[str, Any]:
+    return {f"langsmith:{id}": 0 for id in trace_ids(source, "trace_id")}
+
+
+@reader("langsmith", title="LangSmith runs", rank=26, detect=_detect, shares=_shares)
 def read(source: Source) -> Iterator[Trace]:
     gather = Gather()
     loose: dict[str, dict[str, Any]] = {}
-    records = parquet_rows(source) if source.head.magic == "parquet" else source.records()
-    for record in records:
+    for record in source.joined(_rows):
         row = mapping(record.value)
         if isinstance(row.get("runs"), list):
             yield from source.attempt(record, _listed, source, row, record)
@@ -84,6 +87,10 @@ def read(source: Source) -> Iterator[Trace]:
         gather.add(_root(run, loose), run)
     for trace, runs in gather.groups():
         yield _trace(trace, runs)
+
+
+def _rows(source: Source) -> Iterator[Record]:
+    yield from parquet_rows(source) if source.head.magic == "parquet" else source.records()
 
 
 def _flat(run: Mapping[str, Any], parent: str | None, depth: int = 0) -> Iterator[dict[str, Any]]:

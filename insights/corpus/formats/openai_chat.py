@@ -31,10 +31,10 @@ from insights.corpus.formats.chat import (
     is_message,
     timestamp,
 )
-from insights.corpus.formats.request_log import NAMES, Conversation, Log, Request, name_of
+from insights.corpus.formats.request_log import NAMES, Conversation, Request, log_of, name_of, shares
 from insights.corpus.parse import mapping, mappings, sequence, word
 from insights.corpus.sniff import Head
-from insights.corpus.source import Record, Source
+from insights.corpus.source import STREAM_ABOVE, Record, Source
 from insights.corpus.trace import Trace
 
 __all__ = ["add_messages", "apply_metadata", "flatten", "is_message", "timestamp"]
@@ -84,12 +84,21 @@ def _is_bookkeeping(value: Any) -> bool:
     return isinstance(value, dict) and str(value.get("role", "")).startswith("_")
 
 
-@reader("openai_chat", title="OpenAI chat messages", rank=80, detect=_detect)
+def _shares(source: Source) -> dict[str, Any]:
+    """A log of requests with a file each goes on in other files."""
+    if source.head.is_jsonl or source.head.size > STREAM_ABOVE or not isinstance(source.head.doc, dict):
+        return {}
+    value = source.document()
+    request = _request(value, Record(value), 0)
+    return {} if request is None or _has_verdict(request.value) else shares(source, request)
+
+
+@reader("openai_chat", title="OpenAI chat messages", rank=80, detect=_detect, shares=_shares)
 def read(source: Source) -> Iterator[Trace]:
-    log, chunks = Log(), Chunks()
+    log, chunks = log_of(source), Chunks()
     loose: dict[str, list[tuple[Any, Record]]] = {}
     n_marks = 0
-    for index, record in enumerate(_records(source)):
+    for index, record in enumerate(source.joined(_records)):
         value = record.value
         if is_message(value):
             apart = str(record.offset) if record.pointer and record.offset is not None else ""  # a line that is a list

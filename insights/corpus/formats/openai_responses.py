@@ -20,11 +20,11 @@ import orjson
 
 from insights.corpus.formats import Confidence, reader
 from insights.corpus.formats.chat import apply_metadata, timestamp
-from insights.corpus.formats.request_log import Conversation, Log, Request
+from insights.corpus.formats.request_log import Conversation, Request, log_of, shares
 from insights.corpus.formats.response_items import CALLS, HOSTED, OUTPUTS, Items
-from insights.corpus.parse import mapping, word
+from insights.corpus.parse import mapping, number, word
 from insights.corpus.sniff import Head
-from insights.corpus.source import Record, Source
+from insights.corpus.source import STREAM_ABOVE, Record, Source
 from insights.corpus.trace import Trace
 
 ITEMS = CALLS | OUTPUTS | HOSTED.keys() | {"reasoning", "message"}
@@ -66,11 +66,26 @@ def _detect(head: Head) -> Confidence | None:
     return None
 
 
-@reader("openai_responses", title="OpenAI Responses", rank=60, detect=_detect)
+def _shares(source: Source) -> dict[str, Any]:
+    """A file with one response goes on where another names it, or repeats its input."""
+    if source.head.is_jsonl or source.head.size > STREAM_ABOVE or not isinstance(source.head.doc, dict):
+        return {}
+    value = source.document()
+    response = _response_of(value)
+    ids = (
+        response.get("id"),
+        response.get("previous_response_id"),
+        mapping(value.get("request")).get("previous_response_id"),
+    )
+    keys = [*(f"response:{id}" for id in ids if id), *shares(source, _request(value, Record(value), 0, {}))]
+    return dict.fromkeys(keys, number(response.get("created_at")) or 0) if response else {}
+
+
+@reader("openai_responses", title="OpenAI Responses", rank=60, detect=_detect, shares=_shares)
 def read(source: Source) -> Iterator[Trace]:
-    log, stream, known = Log(), Stream(), dict[str, list[Any]]()
+    log, stream, known = log_of(source), Stream(), dict[str, list[Any]]()
     loose: list[Any] = []
-    for index, record in enumerate(_records(source)):
+    for index, record in enumerate(source.joined(_records)):
         value = record.value
         items = value if isinstance(value, list) else [value]
         if stream.take(value):

@@ -27,7 +27,7 @@ from insights.corpus.formats.chat import timestamp
 from insights.corpus.formats.otel_attributes import SESSION, at, fill, first, leaf
 from insights.corpus.formats.payload import decoded
 from insights.corpus.formats.span_steps import build
-from insights.corpus.formats.spans import Gather, Span, score
+from insights.corpus.formats.spans import Gather, Span, score, trace_ids
 from insights.corpus.parse import mapping, mappings, sequence, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
@@ -108,24 +108,31 @@ def _as(name: str) -> Any:
     return detect
 
 
-@reader("otel_genai", title="OpenTelemetry GenAI spans (OTLP JSON)", rank=24, detect=_as("otel_genai"))
+def _shares(source: Source) -> dict[str, Any]:
+    ids = {hex_id(id) for id in trace_ids(source, "context.trace_id")}
+    return {
+        f"otel:{id}": [name for name, _ in FLAVOURS].index(_flavour(source.head) or "otel_genai") for id in ids if id
+    }
+
+
+@reader("otel_genai", title="OpenTelemetry GenAI spans (OTLP JSON)", rank=24, detect=_as("otel_genai"), shares=_shares)
 def read_gen_ai(source: Source) -> Iterator[Trace]:
     yield from _read(source, "otel_genai")
 
 
-@reader("openinference", title="OpenInference and Phoenix spans", rank=22, detect=_as("openinference"))
+@reader("openinference", title="OpenInference and Phoenix spans", rank=22, detect=_as("openinference"), shares=_shares)
 def read_openinference(source: Source) -> Iterator[Trace]:
     yield from _read(source, "openinference")
 
 
-@reader("traceloop", title="Traceloop (OpenLLMetry) spans", rank=23, detect=_as("traceloop"))
+@reader("traceloop", title="Traceloop (OpenLLMetry) spans", rank=23, detect=_as("traceloop"), shares=_shares)
 def read_traceloop(source: Source) -> Iterator[Trace]:
     yield from _read(source, "traceloop")
 
 
 def _read(source: Source, format: str) -> Iterator[Trace]:
     gather = Gather()
-    for record in _rows(source):
+    for record in source.joined(_rows):
         placed = False
         for raw in _spans(record.value):
             own = _get(raw, "traceId", "trace_id", "context.trace_id") or mapping(raw.get("context")).get("trace_id")

@@ -13,7 +13,7 @@ from typing import Any
 
 from insights.corpus.formats.chat import flatten
 from insights.corpus.parse import sequence
-from insights.corpus.source import Record
+from insights.corpus.source import Record, Source
 
 MORE = {"tool_calls", "arguments", "output", "input"}
 MOST_OPEN = 256  # unit: conversations held while waiting for a line that continues them
@@ -51,10 +51,10 @@ class Conversation:
 
 
 class Log:
-    """Open conversations, at most MOST_OPEN of them: the one longest untouched is handed over first."""
+    """Open conversations, at most `most_open` of them: the one longest untouched is handed over first."""
 
-    def __init__(self) -> None:
-        self.n_folded = 0
+    def __init__(self, most_open: int = MOST_OPEN) -> None:
+        self.n_folded, self.most_open = 0, most_open
         self._open: dict[int, Conversation] = {}
         self._heads: dict[tuple[str, int], Conversation] = {}
         self._asked: dict[tuple[str, int], Conversation] = {}
@@ -73,7 +73,7 @@ class Log:
         if apart:
             return [found]
         self._remember(found, name, request, hashes[-1] if hashes else 0)
-        if len(self._open) <= MOST_OPEN:
+        if len(self._open) <= self.most_open:
             return []
         oldest = next(iter(self._open.values()))
         self._forget(oldest)
@@ -98,14 +98,33 @@ class Log:
         return left
 
     def _continued(self, name: str, messages: list[Any], hashes: list[int]) -> tuple[Conversation | None, int]:
-        for n in range(len(hashes) - 1, 0, -1):
+        for n in range(len(hashes), 0, -1):
             key = (name, hashes[n - 1])
             found = self._heads.get(key)
-            if found is None and _role(messages[n]) == "assistant":
+            if n == len(hashes):  # nothing new is asked: it goes on only where the last thing said was an answer
+                found = found if found is not None and found.calls[-1][1].answer else None
+            elif found is None and _role(messages[n]) == "assistant":
                 found = self._asked.get(key)
             if found is not None:
                 return found, n
         return None, 0
+
+
+def log_of(source: Source) -> Log:
+    """The log of a source; one of many files with a request each is in the order of their length, not of time."""
+    return Log(max(MOST_OPEN, len(source.members)))
+
+
+def shares(source: Source, request: Request | None) -> dict[str, Any]:
+    """How a file that holds this one request alone goes on in other files: by its conversation's name and beginning.
+
+    The file's place is the length of the history it sent. Files without a name for their conversation are told by their folder.
+    """
+    if request is None or not request.answer or not request.messages:
+        return {}
+    asked = next((i for i, m in enumerate(request.messages) if _role(m) == "user"), 0)
+    name = name_of(request.value) or str(source.path.parent)
+    return {f"request:{name}:{rolled(request.messages[: asked + 1])[-1]}": len(request.messages)}
 
 
 def rolled(messages: list[Any], start: int = 0) -> list[int]:

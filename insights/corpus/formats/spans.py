@@ -15,9 +15,12 @@ from typing import Any
 import orjson
 
 from insights.corpus.parse import clean
+from insights.corpus.source import Source
 from insights.corpus.trace import Trace, as_name
 
 SPOOL_ABOVE = 64 << 20  # unit: bytes of spans held in memory before they go to a temporary file
+TRACE_ID = re.compile(rb'"(?:context\.)?(?:trace_?[iI]d|root_span_id)"\s*:\s*"([^"\\]{1,64})"')
+BLOCK, OVERLAP = 1 << 22, 256  # unit: bytes scanned at a time for ids, and of those scanned twice
 VERDICT = re.compile(
     r"(?:^|_)(?:correct(?:ness)?|pass(?:ed)?|success(?:ful)?|resolved|solved|completed|accepted)(?:$|_)", re.I
 )
@@ -94,6 +97,23 @@ class Gather:
                     file.seek(at)
                     rows.append(orjson.loads(file.read(length)))
                 yield trace, rows
+
+
+def trace_ids(source: Source, *columns: str) -> set[str]:
+    """The ids of the traces a file of spans tells of, found without reading it as JSON; `columns` hold them in Parquet."""
+    if source.head.magic == "parquet":
+        import pyarrow.parquet as pq
+
+        names = [n for n in pq.read_schema(source.path).names if n in columns]
+        table = pq.read_table(source.path, columns=names[:1])
+        return {str(v) for v in table[0].unique().to_pylist() if v is not None} if names else set()
+    found: set[bytes] = set()
+    with source.path.open("rb") as file:
+        rest = b""
+        while block := file.read(BLOCK):
+            found.update(TRACE_ID.findall(rest + block))
+            rest = block[-OVERLAP:]
+    return {id.decode("utf-8", "replace") for id in found}
 
 
 def score(t: Trace, name: Any, value: Any, *, whole: bool = True, **columns: Any) -> None:

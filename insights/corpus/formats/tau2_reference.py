@@ -55,5 +55,11 @@ def _compare_task(t: Trace, checks: Sequence[Mapping[str, Any]]) -> None:
     """Note where the ids of the checked actions ("27_0") say another task than the one recorded: files get mixed up."""
     said = re.match(r"(\d+)_\d+$", str(mapping(checks[0].get("action")).get("action_id"))) if checks else None
     if said and str(t.task_id).isdigit() and said[1] != str(t.task_id):
-        t.annotate("label", "task_id_differs", label=said[1], basis="heuristic", explanation="the checked actions belong to this task")
+        t.annotate(
+            "label",
+            "task_id_differs",
+            label=said[1],
+            basis="heuristic",
+            explanation="the checked actions belong to this task",
+        )
         t.issue("task_id_differs", f"recorded as task {t.task_id}, but its checked actions are of task {said[1]}")

@@ -20,10 +20,10 @@ from insights.corpus.formats.mlflow import usage
 from insights.corpus.formats.otel_attributes import KINDS
 from insights.corpus.formats.payload import decoded
 from insights.corpus.formats.span_steps import build
-from insights.corpus.formats.spans import Gather, Span, score
+from insights.corpus.formats.spans import Gather, Span, score, trace_ids
 from insights.corpus.parse import mapping, mappings, number, word
 from insights.corpus.sniff import Head
-from insights.corpus.source import Source
+from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace, as_name, as_text
 
 MODEL_OPS = ("chat.completions.create", "messages.create", "Messages.create", "responses.create", "generate_content",
@@ -42,10 +42,18 @@ def _detect(head: Head) -> Confidence | None:
     return "certain" if word(first.get("op_name")).startswith("weave:///") else "likely"
 
 
-@reader("weave", title="Weave calls", rank=21, detect=_detect)
+def _shares(source: Source) -> dict[str, Any]:
+    return {f"weave:{id}": 0 for id in trace_ids(source)}
+
+
+def _rows(source: Source) -> Iterator[Record]:
+    yield from source.records("calls" if isinstance(source.head.first.get("calls"), list) else None)
+
+
+@reader("weave", title="Weave calls", rank=21, detect=_detect, shares=_shares)
 def read(source: Source) -> Iterator[Trace]:
     gather, deleted = Gather(), 0
-    for record in source.records("calls" if isinstance(source.head.first.get("calls"), list) else None):
+    for record in source.joined(_rows):
         row = mapping(record.value)
         trace = as_name(row.get("trace_id"))
         if trace is None or not _is_call(row):
