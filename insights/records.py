@@ -136,6 +136,19 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedRun:
+    """The root cause of one failed trace, under the finding it counts for; `cause` is a reader's sentence, empty if unread."""
+
+    trace_id: str
+    finding_id: str | None
+    actor: str
+    cause: str
+    seq: int | None  # the step that shows it, quoted verbatim
+    quote: str
+    instead: str  # what should have been done at that step
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     run_id: str
     question: str
@@ -149,3 +162,4 @@ class Report:
     hypotheses: tuple[TestedHypothesis, ...]
     not_analysed: dict[str, Any]
     made: dict[str, Any]  # seed, versions, sandbox, seconds, rounds, agents
+    failures: tuple[FailedRun, ...] = ()  # every failed trace, where a reader has explained any

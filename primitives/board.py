@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 @verb(acts=True)
 def coverage(corpus: Corpus) -> dict[str, Any]:
-    """The ledger of the run: how many failures confirmed findings explain so far, and the ids of those they do not.
+    """The ledger of the run: which failures are explained so far, which only by a symptom, which nobody has read.
 
-    Returns a dict: failed, explained (counts) and unexplained (list of trace ids).
+    Returns a dict: failed, explained (counts); lists of trace ids: unexplained, by_symptom_only (of these, those of which it is
+    known what departs from the reference and not why), unread (failures that explain() was not told of); read (what it was told:
+    trace id -> who, cause, finding); broad (findings that hold many failures).
     Raises NotInARun outside `insights ask`.
 
     >>> coverage()

@@ -37,7 +37,8 @@ def submit_hypothesis(
 
     statement: one sentence that could be wrong, about traces, not about one trace.
     predicate: one SELECT giving trace_id and, where it can, seq and quote, of the traces that have the property.
-    kind: contrast (it goes with failing), prevalence (how common), environment, label_defect or rare.
+    kind: contrast (runs that have it fail more often: tested), prevalence (it happens and is a fault in itself: counted),
+    environment, label_defect (the verdict, task or reference is wrong; alone may use success), rare (few, grave).
     population: a SELECT of the trace ids for which the question makes sense; None is all of them.
     about: what is already known: mechanism, actor, taxonomy, suggested_fix, data_gap.
 
@@ -86,7 +87,8 @@ def submit_finding(
     severity: low, medium, high or critical. suggested_fix, data_gap: what to change; what data would teach it.
     notes: what could not be adjusted, excluded or decided.
 
-    Returns a dict of what the host verified: id, verdict, prevalence, contrast, citations verified and failed.
+    Returns a dict of what the host found: id, verdict_so_far and why, prevalence, failed_with_it, passed_with_it, contrast,
+    citations_verified, citations_failed. Print it: finish() is refused in the same cell.
     Raises NotInARun outside `insights ask`, GatewayError with the reason when it is refused.
 
     >>> submit_finding(title="t", claim="c", mechanism="m", predicate="SELECT trace_id FROM traces", kind="prevalence")
@@ -110,6 +112,24 @@ def submit_finding(
             notes=list(notes),
         )
     )
+
+
+@verb(acts=True)
+def explain(corpus: Corpus, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Say of failed runs, one by one, what went wrong in each: the report lists every failure under one root cause.
+
+    runs: dicts of trace_id; cause (the first thing that went wrong and decided the outcome, one sentence that names the
+    mechanism); who (agent, simulated_user, environment, grader); seq and quote (verbatim, the step that shows it);
+    instead (what should have been done there); finding (id of a submitted finding that the run is a case of; may be left out).
+    Said again of a run it replaces what was said, except that a finding once named stays until another is.
+    To add only the finding of a run explained before, give trace_id and finding.
+
+    Returns a dict: kept (count), refused (trace id -> why), unread (how many failed runs nobody has explained).
+    Raises NotInARun outside `insights ask`.
+
+    >>> explain([{"trace_id": "t1", "cause": "it trusts the customer's date over the record", "who": "agent", "seq": 4, "quote": "10 hours ago"}])
+    """
+    return dict(_call(corpus, "explain", runs=[dict(r) for r in runs]))
 
 
 @verb(acts=True)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from insights.errors import GatewayRefused, PredicateError
 from insights.findings import predicate as predicates
 from insights.findings.examine import Examined, as_finding, examine, verdict
-from insights.findings.partition import NO_CAUSE, PURITY
+from insights.findings.partition import NO_CAUSE, PURITY, SYMPTOM, Root
 from insights.findings.verdict import q_values
-from insights.records import Citation, Finding, Hypothesis, Predicate, TestedHypothesis
+from insights.records import Cause, Citation, FailedRun, Finding, Hypothesis, Predicate, TestedHypothesis
 
 if TYPE_CHECKING:
     from primitives.corpus import Corpus
 
 KINDS = ("prevalence", "contrast", "environment", "label_defect", "rare")
-SYMPTOM = 2  # tier of findings that say what differs from the reference, not why
 BROAD = 0.08  # of all failures: a contrast that holds as many is looked at more closely
 MOST_HYPOTHESES = 400  # a run that proposes more has lost its question
+WHO = ("agent", "simulated_user", "environment", "grader")
+SAID_CHARS = 600  # of a sentence on one run
+SYMPTOM_ONLY = "; it says what departs from the reference and not why, so no failure counts as explained by it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Board:
     agents: list[str] = field(default_factory=list)  # in the order in which they were sent out
     submitted_by: dict[str, str] = field(default_factory=dict)  # finding id -> agent
     thinking: set[str] = field(default_factory=set)  # agents that are led by a model
+    closing: set[str] = field(default_factory=set)  # agents in their last turn
+    read: dict[str, FailedRun] = field(
+        default_factory=dict
+    )  # failed traces that a reader has explained; findings by id here
+    unseen: dict[str, int] = field(default_factory=dict)  # agent -> cells it had run when it last submitted a finding
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -117,9 +124,77 @@ class Board:
         self.hypotheses[hypothesis_id] = h
         mined = self.confirmation if h.about.get("mined") else None
         found = examine(self.corpus, h, confirmation=mined, given=citations, words=words)
+        found = replace(found, own="mined" in h.about and self.confirmation is None)
         self.examined[hypothesis_id] = found
         self.submitted_by[hypothesis_id] = slot
+        self.unseen[slot] = self._cells_of(slot)
         return self._seen(found)
+
+    def _cells_of(self, slot: str) -> int:
+        return sum(cell.agent == slot for cell in self.cells)
+
+    def check_finish(self, slot: str) -> None:
+        """Raises GatewayRefused when an agent ends in the cell in which it submits: it would never see what came of it."""
+        if slot not in self.closing and self.unseen.get(slot) == self._cells_of(slot):
+            raise GatewayRefused(
+                "finish in the cell of a submit_finding: you have not seen what the host found",
+                "print the result, mend what was refuted or refused, and finish in a cell of its own",
+            )
+
+    def explain(self, runs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Keep what a reader says of failed runs. What cannot be kept is told back by trace, with the reason."""
+        failed, kept, refused = set(self.failed), 0, {}
+        for run in runs:
+            trace_id = str(run.get("trace_id"))
+            try:
+                if trace_id not in failed:
+                    raise GatewayRefused("no failed trace of this corpus has this id")
+                self.read[trace_id] = self._explained(trace_id, run)
+                kept += 1
+                self._check_case(trace_id, run.get("finding"))
+            except GatewayRefused as error:
+                refused[trace_id] = str(error)
+        return {"kept": kept, "refused": refused, "unread": len(failed - self.read.keys())}
+
+    def _explained(self, trace_id: str, run: dict[str, Any]) -> FailedRun:
+        from insights.diagnose.reading import find_quote
+
+        before = self.read.get(trace_id)
+        named = str(run["finding"]) if self._holds(trace_id, run.get("finding")) else before and before.finding_id
+        if before is not None and not run.get("cause"):
+            return replace(before, finding_id=named)
+        cause, who = str(run.get("cause") or "").strip(), str(run.get("who")).strip().replace(" ", "_")
+        if not cause or who not in WHO:
+            raise GatewayRefused("it needs a cause, and who as one of " + ", ".join(WHO))
+        seq = run.get("seq")
+        place = find_quote(self.corpus, trace_id, seq if isinstance(seq, int) else None, str(run.get("quote") or ""))
+        if place is None:
+            raise GatewayRefused("the quotation does not stand in the trace", "copy it letter by letter")
+        instead = str(run.get("instead") or "")
+        return FailedRun(trace_id, named, who, cause[:SAID_CHARS], *place, instead[:SAID_CHARS])
+
+    def _holds(self, trace_id: str, finding: Any) -> bool:
+        return finding in self.examined and trace_id in self.examined[finding].trace_ids
+
+    def _check_case(self, trace_id: str, finding: Any) -> None:
+        if finding and not self._holds(trace_id, finding):
+            what = "its predicate does not hold in this run" if finding in self.examined else "no such finding"
+            raise GatewayRefused(f"kept, but not as a case of {finding}: {what}")
+
+    def roots(self) -> dict[str, Root]:
+        """What readers said, as the partition asks for it."""
+        return {t: Root(run.actor, run.finding_id) for t, run in self.read.items()}
+
+    def failed_runs(self, causes: Sequence[Cause]) -> tuple[FailedRun, ...]:
+        """Every failed trace under the cause that it is counted for; none where nobody read any."""
+        if not self.read:
+            return ()
+        rows = []
+        for cause in causes:
+            for trace_id in cause.trace_ids:
+                silent = FailedRun(trace_id, None, cause.actor, "", None, "", "")
+                rows.append(replace(self.read.get(trace_id, silent), finding_id=cause.finding_id))
+        return tuple(rows)
 
     def seen(self, id: str) -> dict[str, Any]:
         """What the host saw of a finding, in short, for whoever sent the agent that submitted it."""
@@ -140,7 +215,7 @@ class Board:
         return {
             "id": found.hypothesis.id,
             "verdict_so_far": decided,
-            "why": why,
+            "why": why + (SYMPTOM_ONLY if _tier(found) == SYMPTOM and found.hypothesis.kind != "contrast" else ""),
             "prevalence": {"k": p.k, "n": p.n, "low": p.low, "high": p.high, "method": p.method},
             "failed_with_it": found.terminal,
             "passed_with_it": found.recovered,
@@ -182,9 +257,10 @@ class Board:
         return findings, tested
 
     def coverage(self) -> dict[str, Any]:
-        """The ledger: failures that some finding of mostly failing traces explains, the ids of the rest, and broad findings.
+        """The ledger: failures that a finding of mostly failing traces explains or a reader called a case of one, and the rest.
 
         `by_symptom_only`: of the unexplained, those of which it is known what departs from the reference, and not why.
+        `unread`: failures that nobody explained one by one.
 
         A broad finding holds many failures and says little of where they come from: it is worth a narrower look.
         """
@@ -195,7 +271,9 @@ class Board:
             known = (f.terminal or 0) + (f.recovered or 0)
             tier = int(f.taxonomy.get("tier", 1))
             if f.verdict == "confirmed" and tier < NO_CAUSE and known and (f.terminal or 0) / known >= PURITY:
-                (symptom if tier == SYMPTOM else explained).update(f.trace_ids)
+                (symptom if tier >= SYMPTOM and f.kind != "contrast" else explained).update(f.trace_ids)
+        held = {f.id for f in findings if f.verdict in ("confirmed", "descriptive")}
+        explained |= {t for t, run in self.read.items() if run.finding_id in held}
         left = [t for t in self.failed if t not in explained]
         broad = [
             {
@@ -215,5 +293,14 @@ class Board:
             "explained": len(self.failed) - len(left),
             "unexplained": left,
             "by_symptom_only": sorted(symptom - explained),
+            "unread": [t for t in self.failed if t not in self.read],
+            "read": {
+                t: {"who": run.actor, "cause": run.cause, "finding": run.finding_id} for t, run in self.read.items()
+            },
             "broad": broad,
         }
+
+
+def _tier(found: Examined) -> int:
+    about = {**found.hypothesis.about, **found.words}
+    return int((about.get("taxonomy") or {}).get("tier", 1))

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from insights.diagnose import roles, synthesize
 from insights.diagnose.agent import Outcome
+from insights.diagnose.board import WHO
 from insights.diagnose.judge import Judge
 from insights.diagnose.marks import Marks
 from insights.diagnose.think import Thinker, task_text
 from insights.diagnose.transcript import Transcript
 from insights.errors import GatewayRefused, InsightsError
 from insights.findings.judged import label_in
+from insights.findings.partition import SYMPTOM
 
 if TYPE_CHECKING:
     from insights.diagnose.run import Run
@@ -33,9 +35,10 @@ VERDICT = re.compile(r"\b(success|score)\b", re.I)
 SHOWN_LABELS = 30
 SHOWN_FINDINGS = 24  # of the board, in the orchestrator's task
 CATALOGUE_TOKENS = 3_500
+ACTORS = (*WHO, "limit")
 TABLES = ("traces", "steps", "tool_calls", "signals", "slices", "expected", "deviations", "labels")
 HIDDEN = (
-    "source_id", "native_id", "extra", "metadata", "src_offset", "src_len", "src_pointer", "span_id", "fingerprint", "fidelity",
+    "source_id", "native_id", "metadata", "src_offset", "src_len", "src_pointer", "span_id", "fingerprint", "fidelity",
     "usage_basis", "cost_basis", "time_basis", "prompt_hash", "run_id", "parent_seq", "parts", "tags", "llm_call_id", "session_id",
     "parent_trace_id", "parent_tool_call_key", "root_trace_id", "relation",
 )  # fmt: skip
@@ -152,13 +155,17 @@ class Mind:
         told = [f for f in findings if f.verdict in ("confirmed", "descriptive")]
         told.sort(key=lambda f: (f.verdict, -f.rank_score, f.id))
         lines = [
-            f"{f.id} {f.verdict}: {f.title[:140]} ({f.prevalence.k} of {f.prevalence.n}; {f.terminal} of them fail, {f.recovered} pass)"
+            f"{f.id} {f.verdict}, {f.kind}, {f.taxonomy.get('actor', 'agent')}: {f.title[:140]} ({f.prevalence.k} of {f.prevalence.n}; "
+            f"{f.terminal} of them fail, {f.recovered} pass)"
             for f in told[:SHOWN_FINDINGS]
         ]
         lines += [f"and {len(told) - SHOWN_FINDINGS} more"] * (len(told) > SHOWN_FINDINGS)
         ledger = board.coverage()
-        left = len(ledger["unexplained"])
-        task = f"{len(tested)} hypotheses have been tested, {len(told)} hold; {left} of {ledger['failed']} failures are unexplained."
+        left, symptoms, unread = (len(ledger[name]) for name in ("unexplained", "by_symptom_only", "unread"))
+        task = (
+            f"{len(tested)} hypotheses have been tested, {len(told)} hold. Of {ledger['failed']} failures {left} are unexplained, "
+            f"{symptoms} of these known by a symptom only; {unread} have been read by nobody."
+        )
         kept = self.run.corpus.con.execute(
             "SELECT name, kind, count(*) AS n FROM labels GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?", [SHOWN_LABELS]
         ).fetchall()
@@ -177,19 +184,39 @@ def tables(corpus: Corpus) -> str:
     return "\n".join(f"{table}({columns})" for table, columns in rows)
 
 
-def proposed(p: dict[str, Any], *, mined: bool) -> dict[str, Any]:
-    """A model's hypothesis: what suggested it is the discovery half, so it is tested on the other."""
+def proposed(p: dict[str, Any]) -> dict[str, Any]:
+    """A model's hypothesis: traces it has seen suggested it, so it is tested on the others."""
     about = {k: v for k, v in dict(p.get("about") or {}).items() if k != "outcome"}
-    taxonomy = about.get("taxonomy") if isinstance(about.get("taxonomy"), dict) else {}
-    actor = about.pop("actor", None) or (taxonomy or {}).get("actor") or "agent"
-    return {**p, "about": {**about, "mined": mined, "taxonomy": {**(taxonomy or {}), "actor": str(actor), "tier": "1"}}}
+    actor = {"actor": str(about.pop("actor"))} if about.get("actor") else {}
+    return {**p, "about": {**about, "mined": True, "taxonomy": classed(p, about.get("taxonomy"), actor)}}
+
+
+def classed(p: dict[str, Any], *said: Any) -> dict[str, str]:
+    """The taxonomy of what a model submits, of what was `said` of it, the last first; what it explains is not for it to say."""
+    known = {str(k): str(v) for one in said if isinstance(one, dict) for k, v in one.items()}
+    actor = known.get("actor", "agent").strip().replace(" ", "_")
+    tier = str(SYMPTOM) if symptom(p) else known.get("tier", "1")
+    return {**known, "actor": actor if actor in ACTORS else "agent", "tier": tier}
+
+
+def symptom(p: dict[str, Any]) -> bool:
+    """Whether a predicate asks only what departs from the reference: that says what went wrong in a run, and not why."""
+    if p.get("kind") == "label_defect":
+        return False
+    tables = set(re.findall(r"\b(?:FROM|JOIN)\s+([a-z_]+)", str(p.get("predicate", "")), re.I))
+    return "deviations" in tables and tables <= {"deviations", "expected", "traces"}
 
 
 def check_words(p: dict[str, Any]) -> None:
-    """Raises GatewayRefused when a finding types a count or a share, or its predicate asks for the verdict itself."""
-    if VERDICT.search(re.sub(r"'(?:[^']|'')*'", "''", str(p.get("predicate", "")))):
+    """Raises GatewayRefused when a finding types a count or a share, or its predicate asks for the verdict itself.
+
+    A label_defect is a claim about the verdict, and may.
+    """
+    asked = re.sub(r"'(?:[^']|'')*'", "''", str(p.get("predicate", "")))
+    if p.get("kind") != "label_defect" and VERDICT.search(asked):
         raise GatewayRefused(
-            "the predicate uses the verdict, so it would explain failing by failing", "say what happens in the run"
+            "the predicate uses the verdict, so it would explain failing by failing",
+            "say what happens in the run; kind='label_defect', a claim about the verdict itself, may use it",
         )
     for name in ("title", "claim", "mechanism"):
         found = TYPED.search(str(p.get(name, "")))
@@ -197,9 +224,14 @@ def check_words(p: dict[str, Any]) -> None:
             raise GatewayRefused(f"{name} types a number ({found[0]!r})", "leave it out: the host counts and prints it")
 
 
-def check_measured(seen: dict[str, Any], labelled: bool) -> None:
-    """Raises GatewayRefused for a finding of a model that says nothing: it holds everywhere, or in no run that fails."""
+def check_measured(seen: dict[str, Any], labelled: bool, kind: str) -> None:
+    """Raises GatewayRefused for a finding of a model that says nothing: it holds everywhere, or in no run that fails.
+
+    A label_defect may hold in runs that pass: they were passed wrongly.
+    """
     counted, contrast = seen["prevalence"], seen["contrast"]
+    if kind == "label_defect":
+        return
     if counted["k"] and counted["k"] == counted["n"]:
         raise GatewayRefused(
             "the predicate holds for every eligible trace: it tells none apart", "narrow it, or the population"

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from insights.models import Tiers
     from primitives.corpus import Corpus
 
-SPLIT_ABOVE = 40  # traces; a smaller corpus is not halved: both halves would be too small to see or to test anything
-
+# traces; a smaller corpus is not halved. At q .10, of which about p .01 is left, half of 84 shows a loss of 40 points in a fifth
+# of the traces 16 times in 100, half of 150 60 times, half of 200 75 times (Fisher). What data suggested is then no more than an
+# association: see Board.submit
+SPLIT_ABOVE = 150
 
 NO_COST = {"usd": 0.0, "input_tokens": 0, "output_tokens": 0, "calls": 0}
 MOST_FINDINGS = 24  # a reader's patience; what ranks lower is listed with the hypotheses
@@ -65,12 +67,13 @@ class Run:
             await self.mind.lead()
         findings, tested = self.board.conclude()
         held = ranked([f for f in findings if f.verdict in ("confirmed", "descriptive")], self.question.intent)
-        causes = partition(held, self.board.failed, _tiers(held))
+        causes = partition(held, self.board.failed, self._tiers(held), self.board.roots())
         used = {c.finding_id for c in causes}
         shown = [f for i, f in enumerate(held) if i < MOST_FINDINGS or f.id in used or self.board.by_model(f.id)]
         findings = renumbered(shown)
         ids = {old.id: new.id for old, new in zip(shown, findings, strict=True)}
         causes = tuple(replace(c, finding_id=ids.get(c.finding_id or "")) for c in causes)
+        failures = self.board.failed_runs(causes)
         answer = await self._answer(findings, causes)
         return Report(
             run_id=self.folder.name,
@@ -85,6 +88,7 @@ class Run:
             hypotheses=tuple(tested),
             not_analysed=self._not_analysed(),
             made=self._made(),
+            failures=failures,
         )
 
     async def agent(self, name: str, sections: list[str], brief: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +153,7 @@ class Run:
 
         def submit_hypothesis(**p: Any) -> str:
             if thinks:
-                p = reason.proposed(p, mined=self.discovery is not None)
+                p = reason.proposed(p)
             return board.propose(agent, **p)
 
         async def submit_finding(hypothesis_id: str | None = None, **p: Any) -> dict[str, Any]:
@@ -164,14 +168,22 @@ class Run:
             tested = {k: p.pop(k, None) for k in ("predicate", "kind", "population")}
             if thinks and hypothesis_id is None:
                 hypothesis_id = submit_hypothesis(statement=p["claim"] or p["title"], about={}, **tested)
+            if thinks and hypothesis_id in board.hypotheses:
+                known = board.hypotheses[hypothesis_id].about.get("taxonomy")
+                p["taxonomy"] = reason.classed(tested, known, p.get("taxonomy"))
             seen = board.submit(agent, hypothesis_id, cited, p, **tested)
             if thinks:
                 try:
-                    reason.check_measured(seen, board.labelled and self.question.intent == "failure")
+                    reason.check_measured(seen, board.labelled and self.question.intent == "failure", tested["kind"])
                 except GatewayRefused:
                     del board.examined[seen["id"]]
                     raise
             return seen
+
+        def finish(summary: str = "") -> None:
+            if thinks:
+                board.check_finish(agent)
+            ended.append(str(summary)[:4000])
 
         async def dispatch(role: str, briefs: list[dict[str, Any]]) -> list[Any]:
             if role not in ("scout", "investigator"):
@@ -188,7 +200,8 @@ class Run:
             "submit_finding": submit_finding,
             "dispatch": dispatch,
             "coverage": board.coverage,
-            "finish": lambda summary="": ended.append(str(summary)[:4000]),
+            "explain": board.explain,
+            "finish": finish,
             "save_cohort": lambda name, trace_ids: labels.save_cohort(self.corpus, name, trace_ids, self.folder.name),
         }
         if self.mind is not None:
@@ -219,17 +232,46 @@ class Run:
             "n_failed": len(self.board.failed),
             "discovery": self.discovery,
             "slices": [list(s) for s in slices],
+            "tasks": self._tasks(),
+            "beside": self._beside(),
             "has_reference": con.execute("SELECT EXISTS (SELECT 1 FROM expected)").fetchall()[0][0],
             "rounds": int(self.settings["rounds"]),
             "investigators": int(self.settings["investigators"]),
             "seed": self.seed,
         }
 
+    def _tasks(self) -> str:
+        """Whether failing runs have passing ones of the same task beside them."""
+        n, several, mixed = self.corpus.con.execute(
+            "SELECT count(*), count(*) FILTER (n > 1), count(*) FILTER (mixed) FROM (SELECT count(*) AS n, "
+            "bool_or(success) AND NOT bool_and(success) AS mixed FROM traces WHERE task_id IS NOT NULL GROUP BY task_id)"
+        ).fetchall()[0]
+        if not n:
+            return "no trace names its task: there is no run of the same task to compare with"
+        if not several:
+            return f"{n} tasks, one run each: there is no passing run of the same task, compare with runs that met the same situation"
+        return f"{n} tasks; {several} have several runs, {mixed} of these both passing and failing ones"
+
+    def _beside(self) -> str:
+        """What traces.extra holds beside the steps: rules, a user's script, the task as it was set."""
+        rows = self.corpus.con.execute(
+            "SELECT name, count(DISTINCT value), median(length(value))::BIGINT FROM (SELECT name, extra ->> ('$.\"' || name || '\"') AS value "
+            "FROM (SELECT extra, unnest(json_keys(extra)) AS name FROM traces WHERE extra IS NOT NULL)) WHERE name <> 'slices' "
+            "GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT 8"
+        ).fetchall()
+        listed = ", ".join(f"{name} ({length:,} characters, {values:,} different)" for name, values, length in rows)
+        return f"traces.extra has {listed}; read one by sql(\"SELECT extra->>'{rows[0][0]}' …\")" if rows else ""
+
     async def _answer(self, findings: list[Finding], causes: Any) -> list[str]:
         from insights.diagnose.answer import lines
 
         plain = lines(self.question, self.board, findings, causes)
         return plain if self.mind is None else await self.mind.synthesize(findings, causes, plain)
+
+    def _tiers(self, findings: list[Finding]) -> dict[str, float]:
+        """Who is asked first for the cause of a failure: of two mechanisms the one that a reader gave."""
+        tiers = {f.id: float(f.taxonomy.get("tier", 1)) for f in findings}
+        return {i: tier - 0.5 if tier == 1 and self.board.by_model(i) else tier for i, tier in tiers.items()}
 
     def _not_analysed(self) -> dict[str, Any]:
         con = self.corpus.con
@@ -260,7 +302,7 @@ class Run:
             "agents": dict(self._count),
             "cells": len(self.board.cells),
             "split": "half the tasks to propose, the other half to test what was mined" if self.discovery else
-            "not split: too few traces; mined contrasts are tested on the traces that suggested them",
+            f"not split: fewer than {SPLIT_ABOVE} traces; contrasts that the data suggested are called associations",
         }  # fmt: skip
 
 
@@ -271,10 +313,6 @@ def halves(corpus: Corpus, seed: int) -> tuple[str | None, str | None]:
         return None, None
     key = f"md5(concat('{seed}/', coalesce(task_id, trace_id)))"
     return f"{key} < '8'", f"{key} >= '8'"
-
-
-def _tiers(findings: list[Finding]) -> dict[str, int]:
-    return {f.id: int(f.taxonomy.get("tier", 1)) for f in findings}
 
 
 def renumbered(findings: list[Finding]) -> list[Finding]:

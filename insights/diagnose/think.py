@@ -83,6 +83,8 @@ class Thinker:
                     closing or (reply.stop if reply.stop in ("refusal", "overflow") else "silent"), reply
                 )
             closing = self._limit(turn)
+            if closing:
+                self.board.closing.add(self.agent)
             if closing or not reply.calls:
                 messages.append(
                     Message("user", say("closing" if closing else "cut" if reply.stop == "length" else "silent"))

@@ -30,6 +30,7 @@ class Examined:
     recovered: int | None
     words: dict[str, Any] = field(default_factory=dict)  # title, claim, mechanism, taxonomy, fix, … by the Investigator
     notes: tuple[str, ...] = ()
+    own: bool = False  # suggested by these very traces, and no other half to test it on
 
 
 def examine(
@@ -108,6 +109,8 @@ def verdict(examined: Examined, q: float | None, *, labelled: bool) -> tuple[Exa
         examined = replace(examined, contrast=replace(examined.contrast, q=q))
     supports = sum(c.role == "support" for c in examined.citations)
     decided, why = decide(examined.hypothesis.kind, examined.prevalence, examined.contrast, supports, labelled=labelled)
+    if decided == "confirmed" and examined.hypothesis.kind == "contrast" and examined.own:
+        decided, why = "descriptive", f"an association, seen and tested on the same traces: too few to halve ({why})"
     return examined, decided, why
 
 
@@ -121,7 +124,7 @@ def as_tested(examined: Examined, decided: Verdict, why: str) -> TestedHypothesi
 
 def as_finding(examined: Examined, decided: Verdict, why: str, n_failed: int) -> Finding:
     """The finding of an examined hypothesis; its words come from the Investigator, every number from here."""
-    h, words = examined.hypothesis, {**examined.hypothesis.about, **examined.words}
+    h, words = examined.hypothesis, {**examined.hypothesis.about, **{k: v for k, v in examined.words.items() if v}}
     severity = severity_of(words.get("severity"), examined.terminal, n_failed)
     notes = [*words.get("notes", ()), *examined.notes]
     if not why.startswith("counted exactly over"):

@@ -14,6 +14,7 @@ from insights.records import (
     Citation,
     Contrast,
     Count,
+    FailedRun,
     Finding,
     Predicate,
     Prevalence,
@@ -63,6 +64,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "unexplained_trace_ids": list(unexplained),
         },
         "partition": [asdict(cause) for cause in report.partition],
+        "failures": [asdict(run) for run in report.failures],
         "not_analysed": report.not_analysed,
         "findings": [_finding(f) for f in report.findings],
         "hypotheses": [asdict(h) for h in report.hypotheses],
@@ -115,6 +117,7 @@ def _report(value: dict[str, Any], run_dir: Path) -> Report:
         ),
         not_analysed=value["not_analysed"],
         made=value["made"],
+        failures=tuple(FailedRun(**run) for run in value.get("failures", ())),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from insights.records import Cause, Citation, Finding, Report, TestedHypothesis
+from insights.records import Cause, Citation, FailedRun, Finding, Report, TestedHypothesis
 from insights.report import words
 
 LISTED_IDS = 40  # trace ids of unexplained failures; findings.json has all of them
@@ -15,6 +15,7 @@ TRIED = (
     ("refuted", "Refuted"),
     ("inconclusive", "Inconclusive"),
 )
+LISTED_FAILURES = 300  # rows of the table of failed runs; findings.json has all of them
 LISTED_HYPOTHESES = 200  # of each verdict; findings.json has all of them
 
 
@@ -25,6 +26,15 @@ def by_actor(report: Report) -> list[tuple[str, int]]:
         name = "unexplained" if unexplained_cause(cause) else words.ACTORS.get(cause.actor, cause.actor)
         totals[name] = totals.get(name, 0) + cause.n
     return sorted(totals.items(), key=lambda item: (item[0] == "unexplained", -item[1]))
+
+
+def explained(report: Report) -> int:
+    """How many failed traces a reader has explained one by one."""
+    return sum(bool(run.cause) for run in report.failures)
+
+
+def doing(run: FailedRun) -> str:
+    return "" if run.actor == "unknown" else words.ACTORS.get(run.actor, run.actor)
 
 
 def ranked_by(report: Report) -> str:

@@ -32,6 +32,7 @@ ANSWERS: dict[str, Any] = {
     "submit_finding": {"id": "f1", "verdict": "inconclusive"},
     "dispatch": [{"role": "scout", "summary": "nothing"}],
     "finish": None,
+    "explain": {"kept": 1, "refused": {}, "unread": 2},
     "coverage": {"failed": 3, "explained": 0, "unexplained": ["t1"]},
     "classify": {"rows": [{"trace_id": "t1", "name": "gave_up", "value": "yes", "seq": 5, "quote": "I could not"}]},
     "extract": {"rows": [{"trace_id": "t1", "value": {"cause": "no order"}, "seq": 5, "quote": "I could not"}]},
