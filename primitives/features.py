@@ -37,6 +37,11 @@ STOP = (
 must need only other please should some such than that their them then there these they this those want were what when \
 where which while will with would your yours"
 )
+# A word: four letters and more of an alphabet; of scripts without spaces, a run of Chinese characters or of Katakana.
+WORD = (
+    r"'\p{Han}{2,12}|[\p{Katakana}ー]{2,20}|[\p{Latin}\p{Greek}\p{Cyrillic}\p{Hangul}\p{Arabic}\p{Hebrew}\p{Devanagari}\p{Thai}\p{M}_]"
+    r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Hangul}\p{Arabic}\p{Hebrew}\p{Devanagari}\p{Thai}\p{M}\p{Nd}_-]{3,30}'"
+)
 SEES_OUTCOME = ("success_against_verdict",)  # detectors that read the verdict: they tell outcomes apart by definition
 NUMERIC_TYPES = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "HUGEINT", "REAL")
 
@@ -71,11 +76,11 @@ def gather(corpus: Corpus, features: Iterable[str] | Mapping[str, str] | None) -
 
 
 def terms(texts: str, kind: str) -> str:
-    """Words of four letters and more. `texts`: a SELECT giving trace_id and text, several rows per trace allowed."""
+    """Words of texts. `texts`: a SELECT giving trace_id and text, several rows per trace allowed."""
     stop = ", ".join(f"'{word}'" for word in STOP.split())
     return (
         f"SELECT '{kind} ' || word AS key, trace_id FROM (SELECT trace_id, unnest(list_distinct(regexp_extract_all("
-        f"lower(left(text, {TERM_CHARACTERS})), '[a-z_][a-z0-9_-]{{3,30}}'))) AS word FROM ({texts})) "
+        f"lower(left(text, {TERM_CHARACTERS})), {WORD}))) AS word FROM ({texts})) "
         f"WHERE word NOT IN ({stop})"
     )
 

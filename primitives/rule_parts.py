@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from primitives.events import CALLS
-from primitives.features import TERM_CHARACTERS, TEXTS, terms
+from primitives.features import TERM_CHARACTERS, TEXTS, WORD, terms
 
 UNIT = "\x1f"
 RESULT_CHARACTERS = 4_000  # of each tool result are read
 NOT_BEFORE = ("end_reason", "native_end_reason", "attack_succeeded")  # slices that say how a run ended: no condition
 CHOICES = 12  # values of an argument; one with more is an identifier, a date or free text: its values make no rule
-PAIR = r"""'"[A-Za-z_]{2,30}": ?(?:"[^"]{1,30}"|true|false|null)'"""
-WORD = r"'[a-z_][a-z0-9_-]{3,30}'"
+PAIR = r"""'"[\p{L}_]{2,30}": ?(?:"[^"]{1,30}"|true|false|null)'"""
 READ = f"left(result_text, {RESULT_CHARACTERS})"
 # What a result says: its "key": "value" pairs where it is JSON, else its words.
 SAID = (
@@ -27,6 +26,13 @@ ARGUMENTS = (
     f"SELECT trace_id, name, k, args->>({POINTER}) AS v FROM (SELECT trace_id, name, args, unnest(json_keys(args)) AS k "
     "FROM tool_calls WHERE json_type(args) = 'OBJECT' AND name IS NOT NULL)"
 )
+# token, trace_id: the runs of tasks most of whose runs call the tool; what a task needs, without looking at outcomes.
+PEERS = (
+    f"WITH called AS (SELECT DISTINCT {BARE} AS token, trace_id FROM ({CALLS})), "
+    "runs AS (SELECT trace_id, coalesce(dataset, '') || chr(31) || task_id AS task FROM traces WHERE task_id IS NOT NULL) "
+    "SELECT token, trace_id FROM runs JOIN (SELECT token, task, count(*) AS n FROM called JOIN runs USING (trace_id) GROUP BY ALL) USING (task) "
+    "JOIN (SELECT task, count(*) AS of FROM runs GROUP BY ALL HAVING of >= 3) USING (task) WHERE 2 * n > of"
+)
 
 
 def conditions(within: str) -> str:
@@ -35,6 +41,7 @@ def conditions(within: str) -> str:
     parts = (
         _keyed(terms(TEXTS["task"], "task"), "task"),
         _keyed(terms(USER_BUT_LAST, "user"), "user"),
+        f"SELECT concat_ws(chr(31), 'peers', token) AS key, trace_id FROM ({PEERS})",
         f"SELECT concat_ws(chr(31), 'slice', name, value) AS key, trace_id FROM slices WHERE name NOT IN ({listed})",
         f"SELECT concat_ws(chr(31), 'result', name, said) AS key, trace_id FROM "
         f"(SELECT trace_id, name, unnest(list_distinct({SAID})) AS said FROM tool_calls WHERE status = 'ok')",
@@ -68,6 +75,8 @@ def condition_text(key: str) -> str:
         return f"where the user says “{rest[0]}”"
     if kind == "slice":
         return f"where {rest[0]} = {rest[1]}"
+    if kind == "peers":
+        return f"in tasks where most runs call {rest[0]}"
     return f"where {rest[0]} returned {rest[1] if rest[1].startswith(chr(34)) else '“' + rest[1] + '”'}"
 
 
@@ -88,6 +97,8 @@ def condition_sql(key: str) -> str:
     if kind in ("task", "user"):
         texts = TEXTS["task"] if kind == "task" else USER_BUT_LAST
         return f"SELECT DISTINCT trace_id FROM ({texts}) WHERE list_contains({words}, {_quoted(rest[0])})"
+    if kind == "peers":
+        return f"SELECT trace_id FROM ({PEERS}) WHERE token = {_quoted(rest[0])}"
     if kind == "slice":
         return f"SELECT trace_id FROM slices WHERE name = {_quoted(rest[0])} AND value = {_quoted(rest[1])}"
     return (

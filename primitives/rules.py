@@ -50,8 +50,8 @@ def rules(
     """Where a condition holds, an action taken or left out goes with failing: finds omissions as well as faults.
 
     Conditions: a word of the task, a word of the user (all but the last message), a slice value, what a tool returned
-    (a "key": value pair of JSON, or a word); or none ("in any run"). Actions: a tool called or not, failing, called with
-    an argument, or with an argument of a value.
+    (a "key": value pair of JSON, or a word), a tool that most runs of the task call; or none ("in any run"). Actions: a
+    tool called or not, failing, called with an argument, or with an argument of a value.
 
     population: a cohort (SELECT giving trace_id, WHERE condition over `traces`, saved cohort, trace ids); None: all.
     outcome: what is good: boolean SQL over `traces`; traces where it is NULL do not count.
@@ -238,7 +238,8 @@ def _choose(frame: pd.DataFrame, m: Matrices, limit: int) -> pd.DataFrame:
     overall = frame[frame["condition_key"] == ALWAYS].set_index("a")["risk_difference"]
     alone = frame["a"].map(overall).fillna(0.0)
     value = frame["risk_difference"]
-    better = (frame["condition_key"] == ALWAYS) | (value.abs() > alone.abs() + MARGIN) | (value * alone < 0)
+    needed = frame["action_key"] == frame["condition_key"].str.replace("peers", "call")  # what its task's other runs do
+    better = (frame["condition_key"] == ALWAYS) | needed | (value.abs() > alone.abs() + MARGIN) | (value * alone < 0)
     least = frame.loc[frame["q"] < 1, "least_p"].max()
     frame = frame[(frame["p"] <= CHANCE) & better & (value != 0)]
     sure = np.maximum(np.maximum(frame["low"], -frame["high"]), 0)

@@ -35,7 +35,9 @@ CALL_COLUMNS = tuple(TABLES["tool_calls"])
 
 COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "cost_usd")
 ERROR_TEXT = re.compile(
-    r"\s*(?:\[?error\]?\b|error:|traceback \(most recent call last\)|exception:|fatal:|[a-z_.]*(?:error|exception):)",
+    r"\s*(?:\[?error\]?\b|error:|traceback \(most recent call last\)|exception:|fatal:|[a-z_.]*(?:error|exception):"
+    # "error", in other languages, as the head of a message: "Fehler 503: …", "エラー：…"
+    r"|\[?(?:fehler|erreur|errore|erro|fout|fejl|virhe|błąd|hiba|hata|ошибка|помилка|エラー|错误|錯誤|오류|lỗi)(?: [\w -]{0,40})?\]?\s*[:：])",
     re.I,
 )
 

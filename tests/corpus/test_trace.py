@@ -55,6 +55,9 @@ def test_a_result_without_a_call_is_kept_and_told():
         ("fine", {"exit_code": 2}, "error", "exit_code"),
         ("ValueError: x", {"exit_code": 0}, "ok", None),
         ("an error: in the middle of a line", {}, "ok", None),
+        ("FEHLER 503: Lagerdienst überlastet", {}, "error", "text"),
+        ("エラー：在庫がありません", {}, "error", "text"),
+        ("Fehlerfreie Artikel: 3", {}, "ok", None),
     ],
 )
 def test_the_status_of_a_result(text, told, status, basis):

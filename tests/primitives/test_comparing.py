@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from primitives import open_corpus
-from primitives.features import FeatureUnknown
+from primitives.features import TEXTS, FeatureUnknown, terms
 from tests.primitives import small
 
 
@@ -220,6 +220,42 @@ def test_rules_on_outcomes_dealt_at_random_within_tasks_hold_little(tmp_path):
             trace["success"] = bool(success)
     corpus = small.corpus(tmp_path, **{k: v for k, v in rows.items() if k != "labels"})
     assert not (corpus.rules(min_support=5)["q"] < 0.1).any()
+
+
+def test_a_step_left_out_in_the_tasks_that_need_it_is_a_rule_of_those_tasks(tmp_path):
+    """Three kinds of request; cancelling is wrong to leave out in one of them, though most passing runs never cancel."""
+    traces, calls = [], []
+    for task in range(24):
+        for trial in range(5):
+            id, cancels = f"{task}.{trial}", task % 3 == 0
+            left_out = cancels and trial == task % 5
+            traces.append(
+                {
+                    "trace_id": id,
+                    "task_id": str(task),
+                    "input_text": "Kündigung übermäßig" if cancels else "注文番号の配送先を変更したいです",
+                    "success": not left_out and (task + trial) % 7 > 0,
+                }
+            )
+            names = ["lesen"] + ["löschen"] * (cancels and not left_out)
+            calls += [{"trace_id": id, "name": name, "call_seq": 1, "tool_call_key": name} for name in names]
+    corpus = small.corpus(tmp_path, traces=traces, tool_calls=calls)
+    frame = corpus.rules(min_support=5)
+    rule = frame[frame["condition"] == "in tasks where most runs call löschen"].iloc[0]
+    assert rule["action"] == "löschen is never called" and (rule["bad_k"], rule["bad_n"]) == (0, 8)
+    assert ids(corpus, rule["predicate"]) == ids(corpus, LEFT_OUT)
+
+
+def test_words_are_found_in_other_scripts_than_latin(tmp_path):
+    texts = ["Kündigung übermäßig bald", "注文番号の配送先をキャンセルしたい", "возврат заказа"]
+    corpus = small.corpus(tmp_path, traces=[{"trace_id": str(i), "input_text": t} for i, t in enumerate(texts)])
+    found = corpus.con.execute(f"SELECT key FROM ({terms(TEXTS['task'], 'task')})").fetchall()
+    assert {key.removeprefix("task ") for (key,) in found} == {
+        "kündigung", "übermäßig", "bald", "注文番号", "配送先", "キャンセル", "возврат", "заказа",
+    }  # fmt: skip
+
+
+LEFT_OUT = "SELECT trace_id FROM traces WHERE task_id::INT % 3 = 0 AND trace_id NOT IN (SELECT trace_id FROM tool_calls WHERE name = 'löschen')"
 
 
 def test_rules_without_a_contrast_say_so(tmp_path):
