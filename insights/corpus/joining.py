@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # What stands near the beginning or end of a file that can share traces: saves recognising the many that cannot.
 MAY_SHARE = re.compile(
-    rb'PAR1|"(?:context\.)?(?:trace_?id|root_span_id)"\s*:|"(?:response|choices|request)"\s*:\s*[{\[]|"object"\s*:\s*"response"',
+    rb'PAR1|"(?:session|conversation)\\.id"|"(?:context\.)?(?:trace_?id|root_span_id)"\s*:|"(?:response|choices|request)"\s*:\s*[{\[]|"object"\s*:\s*"response"',
     re.I,
 )
 LOOKED_AT = 16_384  # unit: bytes of the beginning and of the end that are searched for it

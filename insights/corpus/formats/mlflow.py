@@ -19,7 +19,8 @@ from typing import Any
 from insights.corpus.formats import Confidence, reader
 from insights.corpus.formats.chat import timestamp
 from insights.corpus.formats.otel_attributes import KINDS
-from insights.corpus.formats.otlp import hex_id, parquet_rows
+from insights.corpus.formats.otlp import parquet_rows
+from insights.corpus.formats.otlp_values import hex_id
 from insights.corpus.formats.payload import decoded, messages
 from insights.corpus.formats.span_steps import build
 from insights.corpus.formats.spans import Span, score

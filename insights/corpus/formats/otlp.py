@@ -16,8 +16,6 @@ one (`gen_ai.evaluation.result`, `annotations.*`). Dropped: links, trace state, 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,6 +23,7 @@ from typing import Any
 from insights.corpus.formats import Confidence, reader
 from insights.corpus.formats.chat import timestamp
 from insights.corpus.formats.otel_attributes import SESSION, at, fill, first, leaf
+from insights.corpus.formats.otlp_values import attributes, get, hex_id, is_logs, log_records, time_of
 from insights.corpus.formats.payload import decoded
 from insights.corpus.formats.span_steps import build
 from insights.corpus.formats.spans import Gather, Span, score, trace_ids
@@ -45,8 +44,10 @@ ROW_GROUP = 2_000  # unit: rows of a Parquet file held at a time
 
 
 def _shape(record: Any) -> str | None:
-    """Which form a record has: envelope, spans, span; None where it is none of them."""
+    """Which form a record has: envelope, spans, span, logs; None where it is none of them."""
     row = mapping(record)
+    if is_logs(row) and not any(isinstance(row.get(k), list) for k in ENVELOPES):
+        return "logs"
     if any(isinstance(row.get(k), list) for k in ENVELOPES):
         return "envelope"
     if isinstance(row.get("spans"), list) and ("traceId" in row or "trace_id" in row) and "data" not in row:
@@ -133,9 +134,11 @@ def read_traceloop(source: Source) -> Iterator[Trace]:
 def _read(source: Source, format: str) -> Iterator[Trace]:
     gather = Gather()
     for record in source.joined(_rows):
-        placed = False
+        placed = _shape(record.value) == "logs"
+        for name, row in _logs(source, record) if placed else ():
+            gather.add(name, row)
         for raw in _spans(record.value):
-            own = _get(raw, "traceId", "trace_id", "context.trace_id") or mapping(raw.get("context")).get("trace_id")
+            own = get(raw, "traceId", "trace_id", "context.trace_id") or mapping(raw.get("context")).get("trace_id")
             trace = hex_id(own)
             if trace is not None:
                 placed = True
@@ -151,6 +154,20 @@ def _read(source: Source, format: str) -> Iterator[Trace]:
             )
     for trace, rows in gather.groups():
         yield _trace(format, trace, rows)
+
+
+def _logs(source: Source, record: Record) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Log records about model calls, each with its trace, or its conversation where it has none."""
+    n = 0
+    for log in log_records(record.value):
+        if not log["name"].startswith("gen_ai."):
+            n += 1
+            continue
+        told = log["attributes"]
+        trace = log["trace"] or as_name(told.get("gen_ai.conversation.id") or told.get("session.id")) or source.name
+        yield trace, {"log": log, "offset": record.offset, "length": record.length, "pointer": record.pointer}
+    if n:
+        source.issue("no_step", "log records that tell of no model call", severity="info", offset=record.offset, n=n)
 
 
 def _rows(source: Source) -> Iterator[Record]:
@@ -199,60 +216,11 @@ def _spans(value: Any) -> Iterator[dict[str, Any]]:
                     yield {"resource": r.get("resource"), "scope": scope, **span}
 
 
-def _get(row: Mapping[str, Any], *keys: str) -> Any:
-    return next((row[k] for k in keys if row.get(k) not in (None, "")), None)
-
-
-def hex_id(value: Any) -> str | None:
-    """An id as hexadecimal text: `0x` is taken off; base64, as generic protobuf writers make it, and lists of bytes are turned."""
-    if isinstance(value, list) and value and all(isinstance(b, int) and 0 <= b < 256 for b in value):
-        return bytes(value).hex()
-    if not isinstance(value, str) or not value or not value.strip("0x"):
-        return None
-    if value.startswith("0x"):
-        return value[2:]
-    if value.endswith("=") and len(value) in (12, 24):
-        try:
-            return base64.b64decode(value, validate=True).hex()
-        except binascii.Error:
-            return value
-    return value
-
-
-def any_value(value: Any) -> Any:
-    """What an OTLP AnyValue holds."""
-    if not isinstance(value, dict):
-        return value
-    for kind in ("stringValue", "boolValue", "doubleValue", "string_value", "bool_value", "double_value"):
-        if kind in value:
-            return value[kind]
-    whole = _get(value, "intValue", "int_value")
-    if whole is not None:
-        return (
-            int(whole)
-            if isinstance(whole, int) or (isinstance(whole, str) and whole.lstrip("-").isdecimal())
-            else whole
-        )
-    if "arrayValue" in value or "array_value" in value:
-        return [any_value(v) for v in sequence(mapping(_get(value, "arrayValue", "array_value")).get("values"))]
-    if "kvlistValue" in value or "kvlist_value" in value:
-        return attributes(mapping(_get(value, "kvlistValue", "kvlist_value")).get("values"))
-    return value.get("bytesValue") if "bytesValue" in value else value or None
-
-
-def attributes(value: Any) -> dict[str, Any]:
-    """Attributes as a mapping, from OTLP's list of pairs or from an object."""
-    if isinstance(value, list):
-        return {str(a["key"]): any_value(a.get("value")) for a in mappings(value) if "key" in a}
-    held = mapping(decoded(value))
-    return {str(k): v for k, v in held.items()}
-
-
 def _span(row: Mapping[str, Any]) -> tuple[Span, Any, dict[str, Any]] | None:
     """(span, tree of its attributes, attributes of its resource); None where it has no id."""
     raw = mapping(row.get("span"))
     context = mapping(raw.get("context"))
-    id = hex_id(_get(raw, "spanId", "span_id", "context.span_id") or context.get("span_id"))
+    id = hex_id(get(raw, "spanId", "span_id", "context.span_id") or context.get("span_id"))
     if id is None:
         return None
     flat = attributes(raw.get("attributes"))
@@ -266,14 +234,14 @@ def _span(row: Mapping[str, Any]) -> tuple[Span, Any, dict[str, Any]] | None:
         for e in mappings(decoded(held) if isinstance(held, str) else held)
     ]
     status = raw.get("status")
-    code = _get(mapping(status), "code", "status_code") if isinstance(status, dict) else _get(raw, "status_code")
+    code = get(mapping(status), "code", "status_code") if isinstance(status, dict) else get(raw, "status_code")
     said = str(code).rsplit("_", 1)[-1].rsplit(".", 1)[-1].upper()
     span = Span(
         id=id,
-        parent=hex_id(_get(raw, "parentSpanId", "parent_span_id", "parent_id")),
+        parent=hex_id(get(raw, "parentSpanId", "parent_span_id", "parent_id")),
         name=as_name(raw.get("name")) or "",
-        start=timestamp(_time(_get(raw, "startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime"))),
-        end=timestamp(_time(_get(raw, "endTimeUnixNano", "end_time_unix_nano", "end_time", "endTime"))),
+        start=timestamp(time_of(get(raw, "startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime"))),
+        end=timestamp(time_of(get(raw, "endTimeUnixNano", "end_time_unix_nano", "end_time", "endTime"))),
         failed=True if said in ("2", "ERROR") else False if said in ("1", "OK") else None,
         error=as_text(
             mapping(status).get("message") or mapping(status).get("description") or raw.get("status_message") or None
@@ -287,16 +255,10 @@ def _span(row: Mapping[str, Any]) -> tuple[Span, Any, dict[str, Any]] | None:
     return span, tree, attributes(mapping(raw.get("resource")).get("attributes"))
 
 
-def _time(value: Any) -> Any:
-    if isinstance(value, str) and value.isdecimal():
-        return int(value)
-    return value.isoformat() if hasattr(value, "isoformat") else value
-
-
 def _trace(format: str, id: str, rows: list[Any]) -> Trace:
     t = Trace(format, id)
     spans: list[Span] = []
-    for row in rows:
+    for row in _with_logs(rows):
         made = _span(mapping(row))
         if made is None:
             t.issue("no_span_id", "a span without an id was left out")
@@ -309,6 +271,32 @@ def _trace(format: str, id: str, rows: list[Any]) -> Trace:
     for span in spans:
         _scores(t, span, seqs)
     return t
+
+
+def _with_logs(rows: list[Any]) -> list[dict[str, Any]]:
+    """The spans of a trace with its log records as their events; records whose span is not there make one."""
+    spans = [mapping(r) for r in rows if "span" in mapping(r)]
+    logs = sorted((r for r in map(mapping, rows) if "log" in r), key=lambda r: str(r["log"]["time"] or ""))
+    of = {hex_id(get(r["span"], "spanId", "span_id")): r for r in spans}
+    for row in logs:
+        log = row["log"]
+        whole = log["name"] == "gen_ai.client.inference.operation.details"
+        own = log["span"] or (f"log-{len(spans)}" if whole or not spans else hex_id(get(spans[-1]["span"], "spanId")))
+        if own not in of:
+            told = {k: v for k, v in log["attributes"].items() if whole or not isinstance(v, (dict, list))}
+            span = {"spanId": own, "name": "chat", "startTimeUnixNano": log["time"], "endTimeUnixNano": log["time"],
+                    "attributes": {"gen_ai.operation.name": "chat", **told}, "resource": {"attributes": log["resource"]}}  # fmt: skip
+            of[own] = {**row, "span": span}
+            spans.append(of[own])
+        span = of[own]["span"]
+        event = {
+            "name": log["name"],
+            "timeUnixNano": log["time"],
+            "attributes": {"body": log["body"], **log["attributes"]},
+        }
+        span["events"] = [*mappings(decoded(span.get("events"))), event]
+        span.setdefault("endTimeUnixNano", log["time"])
+    return spans
 
 
 def _about(t: Trace, span: Span, tree: Any, resource: Mapping[str, Any]) -> None:
