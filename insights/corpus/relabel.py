@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from insights.corpus.standing import keep_verdicts
 from insights.errors import CorpusError
 
 # as at ingest: it changes with any verdict
@@ -17,7 +18,10 @@ FINGERPRINT = (
 
 
 def relabel(folder: Path, success: Mapping[str, bool], score: Mapping[str, float]) -> None:
-    """Set `success` and `score` of the traces named by trace_id. Raises CorpusError while another program writes the corpus."""
+    """Set `success` and `score` of the traces named by trace_id, for good (see `standing`).
+
+    Raises CorpusError while another program writes the corpus.
+    """
     import duckdb
 
     current, fresh = folder / "traces.duckdb", folder / "traces.duckdb.new"
@@ -29,13 +33,7 @@ def relabel(folder: Path, success: Mapping[str, bool], score: Mapping[str, float
         try:
             shutil.copyfile(current, fresh)
             with duckdb.connect(str(fresh)) as con:
-                for column, kind, values in (("success", "BOOLEAN", success), ("score", "DOUBLE", score)):
-                    con.execute(
-                        f"UPDATE traces SET {column} = given.value FROM "
-                        f"(SELECT unnest($ids::VARCHAR[]) AS trace_id, unnest($values::{kind}[]) AS value) given "
-                        "WHERE traces.trace_id = given.trace_id",
-                        {"ids": list(values), "values": list(values.values())},
-                    )
+                keep_verdicts(con, success, score)
                 con.execute(f"UPDATE corpus_info SET fingerprint = ({FINGERPRINT})")
             fresh.replace(current)
         finally:

@@ -153,6 +153,14 @@ CREATE TABLE actions (            -- what happened as a line of tokens; worked o
   trace_id VARCHAR NOT NULL, seq INTEGER NOT NULL, i INTEGER,   -- in the order seq, i
   token VARCHAR NOT NULL);        -- tool | tool:program | tool!err | tool!empty | user:tool | USER | FINAL
 
+CREATE TABLE verdicts (           -- what `insights label` said of traces: stands over what their sources say, here and in `traces`
+  trace_id VARCHAR PRIMARY KEY, success BOOLEAN, score DOUBLE,
+  fingerprint VARCHAR,            -- of the trace when it was labelled; another one now: the trace has changed since
+  given_at TIMESTAMPTZ);
+
+CREATE TABLE rules (              -- rules of `insights detect --rules FILE --write`: run over every trace as it is read in
+  name VARCHAR PRIMARY KEY, rule JSON);
+
 -- `labels` is a view over labels/*.parquet beside this file: what models or people said of traces, and saved cohorts.
 -- labels(trace_id VARCHAR, seq INTEGER, name VARCHAR, value VARCHAR, quote VARCHAR, explanation VARCHAR,
 --        kind VARCHAR /* judged | gold | human | cohort */, model VARCHAR, prompt_hash VARCHAR, run_id VARCHAR, created_at TIMESTAMPTZ)

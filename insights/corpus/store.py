@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from insights.corpus.batch import Batch, to_arrow
 from insights.corpus.columns import SCHEMA_SQL
 from insights.corpus.source import Source
+from insights.corpus.standing import complete, restore
 from insights.errors import CorpusError
 from primitives.corpus import SCHEMA_VERSION
 
@@ -55,6 +56,7 @@ class Store:
             self.con.execute(SCHEMA_SQL)
         else:
             self._check_version()
+            complete(self.con)
         self.con.execute("BEGIN TRANSACTION")
         rows = self.con.execute(
             "SELECT source_id, bytes, epoch(mtime), uri, format FROM sources WHERE status <> 'refused'"
@@ -175,6 +177,7 @@ class Store:
             "'runs with equal text throughout: ' || array_to_string(list(trace_id ORDER BY trace_id)[:5], ', ') "
             "FROM traces WHERE n_steps > 1 GROUP BY fingerprint HAVING count(*) > 1"
         )
+        restore(self.con)
         unfold(self.con)
         derive(self.con)
         digest = self.con.execute(
