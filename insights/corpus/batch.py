@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from insights.corpus.arrays import array
 from insights.corpus.columns import TABLES, arrow_schema
-from insights.corpus.parse import clean
 from insights.corpus.source import Issue
 from insights.corpus.trace import Trace, as_json
 
@@ -136,14 +136,22 @@ def _secrets(tables: dict[str, pa.Table]) -> Iterator[Issue]:
     for name, columns in SEARCHED_FOR_SECRETS.items():
         table, found = tables[name], Counter[tuple[str, str, str]]()
         for column in columns:
-            for row in suspects(table[column]) if table.num_rows else ():
-                if column == "result_text" and table["result_seq"][row].as_py() is not None:
-                    continue  # the same text is that of a step
+            texts = _own_results(table) if column == "result_text" else table[column]
+            for row in suspects(texts):
                 trace_id = table["trace_id"][row].as_py()
                 for kind, n in count(table[column][row].as_py()).items():
                     found[trace_id, kind, column] += n
         for (trace_id, kind, column), n in found.items():
             yield Issue("secret", "info", f"{kind} in {name}.{column}", trace_id=trace_id, n=n)
+
+
+def _own_results(calls: pa.Table) -> pa.ChunkedArray:
+    """The results that are not the text of a step as well."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    none = pa.nulls(len(calls), pa.string())
+    return pc.if_else(pc.is_null(calls["result_seq"]), calls["result_text"], none)
 
 
 def issue_row(source_id: str, issue: Issue) -> tuple[Any, ...]:
@@ -167,43 +175,10 @@ def to_arrow(table: str, rows: Sequence[Sequence[Any]]) -> pa.Table:
     import pyarrow as pa
 
     schema = arrow_schema(table)
-    if not rows:
-        return schema.empty_table()
-    columns = zip(schema, zip(*rows, strict=True), strict=True)
-    arrays = [_array(values, of, of.name in JSON_COLUMNS[table]) for of, values in columns]
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)  # empty_table() would import pandas
+    arrays = [_array(v, of, of.name in JSON_COLUMNS[table]) for of, v in zip(schema, columns, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _array(values: Sequence[Any], of: pa.Field, is_json: bool) -> pa.Array:
-    import pyarrow as pa
-
-    if values.count(None) == len(values):
-        return pa.nulls(len(values), of.type)
-    if is_json:
-        values = [as_json(v) for v in values]
-    try:
-        return pa.array(values, of.type)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError):
-        return pa.array([_coerce(v, of.type) for v in values], of.type)
-
-
-def _coerce(value: Any, kind: pa.DataType) -> Any:
-    import pyarrow as pa
-
-    value = clean(value)
-    if value is None:
-        return None
-    if pa.types.is_string(kind):
-        return value if isinstance(value, str) else as_json(value) or str(value)
-    try:
-        return pa.scalar(value, kind).as_py()
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        pass
-    try:
-        if pa.types.is_integer(kind):
-            return pa.scalar(int(float(value)), kind).as_py()
-        if pa.types.is_floating(kind):
-            return float(value)
-    except (TypeError, ValueError, OverflowError, pa.ArrowInvalid):
-        pass
-    return None
+    return array([as_json(v) for v in values] if is_json else values, of.type)

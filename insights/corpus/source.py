@@ -16,6 +16,7 @@ from insights.corpus.sniff import Head, look
 
 T = TypeVar("T")
 SUFFIXES = re.compile(r"(?:\.(?:jsonl?|ndjson|traj|eval|md|txt|log|csv|ya?ml|html|parquet|arrow|gz|zst|zip))+$", re.I)
+READ_BYTES = 1 << 20  # unit: bytes read at a time of a file of lines, which are often longer than Python's 8 kB
 STREAM_ABOVE = 48 << 20  # unit: bytes; a single JSON document larger than this is streamed, not held whole
 
 
@@ -202,7 +203,7 @@ class Source:
 
     def _lines(self) -> Iterator[Record]:
         bad: tuple[int, bytes, str] | None = None
-        with self.path.open("rb") as file:
+        with self.path.open("rb", buffering=READ_BYTES) as file:
             for offset, line in parse.lines(file):
                 if bad is not None:
                     self._bad_line(*bad)

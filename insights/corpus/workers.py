@@ -131,20 +131,18 @@ def main() -> None:
 
 
 def _read(groups: list[list[Source]], format: str | None, sink: BinaryIO) -> None:
-    import gc
-
     from insights.corpus.batch import Builder
-    from insights.corpus.readers import read_one
+    from insights.corpus.readers import read_one, seldom_collected
 
-    gc.set_threshold(100_000, 20, 20)  # traces hold no cycles; looking for them takes a tenth of the time
-    for group in groups:
-        builder = Builder()
-        for source in group:
-            _send(sink, "reading", source.source_id)
-            for batch in read_one(source, format, builder):
-                _send(sink, "batch", batch)
-        _send(sink, "batch", builder.take())
-        _send(sink, "end", None)
+    with seldom_collected():
+        for group in groups:
+            builder = Builder()
+            for source in group:
+                _send(sink, "reading", source.source_id)
+                for batch in read_one(source, format, builder):
+                    _send(sink, "batch", batch)
+            _send(sink, "batch", builder.take())
+            _send(sink, "end", None)
 
 
 def _send(sink: BinaryIO, kind: str, content: Any) -> None:
