@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.detectors_planted import measured  # noqa: E402
 from insights.corpus.discover import discover  # noqa: E402
 from insights.corpus.formats import recognise  # noqa: E402
 from insights.corpus.trace import Trace  # noqa: E402
@@ -43,6 +44,7 @@ FOLDERS = {
     "Codex samples": "samples/codex_cli",
 }
 SAMPLE = 30
+PLANTED = measured()  # of detectors of which no signal was read
 Fired = list[tuple[Trace, Signal]]
 
 
@@ -101,7 +103,10 @@ def precision(name: str, fired: Fired, verdicts: dict[tuple[str, str, int], str]
     counts = Counter(verdicts.get((name, trace.trace_id, signal.seq)) for trace, signal in fired)
     right, wrong, unclear = counts["right"], counts["wrong"], counts["unclear"]
     if right + wrong == 0:
-        return "unmeasured"
+        if name not in PLANTED:
+            return "unmeasured"
+        found, faults, taken, near = PLANTED[name]
+        return f"planted: {found}/{faults} found, {taken}/{near} near misses"
     from primitives.stats.intervals import wilson
 
     low, high = wilson(right, right + wrong)
@@ -192,7 +197,9 @@ below `detectors:` and are changed in a project file.
 
 A signal is a place worth reading, not a verdict: look at how often it fires in runs that passed. *Precision* is the share
 of read signals that were what the definition says, with a 95 % Wilson interval; the reading is
-`benchmarks/detectors_read.csv`, one row a signal. *Unmeasured*: it fired too seldom on these corpora, or was not read.
+`benchmarks/detectors_read.csv`, one row a signal. *Planted*: it fired too seldom on these corpora to be read, so it was
+measured on runs written for the purpose (`benchmarks/detectors_planted.py`): faults found, and runs close to the fault
+that were taken for one. That says what it can see, not how often it is right in the field.
 The corpora are customer service (tau-bench, tau2-bench), office work under injection attacks (AgentDojo), repair of
 software (SWE-agent, mini-swe-agent, aider), teams of agents (Who&When); outcomes from their own graders. The runs without
 a verdict are samples of coding sessions.

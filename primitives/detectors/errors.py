@@ -85,7 +85,7 @@ _DENIED: Anchored = (
     ("user ", re.compile(r"user (?:doesn't want to (?:proceed|take this action)|rejected|denied|declined|refused)")),
     ("by ", re.compile(r"(?:rejected|denied|declined|cancelled) by (?:the )?user")),
     ("permission", re.compile(r"permission (?:to use [\w ]{1,60} )?(?:has been |was )?denied")),
-    ("haven't granted", re.compile(r"requested permissions? to .{1,200} but you haven't granted")),
+    ("requested permission", re.compile(r"requested permissions? to .{1,200} but you haven't granted")),
     ("approval", re.compile(r"approval (?:denied|rejected)")),
 )
 

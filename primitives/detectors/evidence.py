@@ -34,7 +34,14 @@ CUT_CHARS = 200  # of a result, read at each end for the mark of a cut
 SEARCHED_CHARS = 50_000_000  # after which a run's answers are no longer judged against its sources
 KNOWN = 4_096  # specifics remembered as judged
 TOKENS = 40  # specifics checked in one answer
-_CUT_HINTS = ("runcat", "mitted", "lided", "lipped", "oo l")  # of truncated, omitted, elided, clipped, too long
+_CUT_HINTS = (
+    "runcat",
+    "mitted",
+    "lided",
+    "lipped",
+    "oo l",
+    "ot shown",
+)  # truncated, omitted, elided, clipped, too long
 _CUT = re.compile(
     r"\btruncated\b|\b\d[\d,]* (?:characters|chars|lines|bytes|tokens)[^.\n]{0,20}(?:omitted|elided|not shown)"
     r"|\b(?:output|response|result|content)[^.\n]{0,40}(?:clipped|too (?:long|large))|elided_chars"
@@ -77,6 +84,8 @@ _NOTHING = frozenset(
         "not found",
     }
 )
+_NOTHING_CHARS = 80  # of a result, for it to be an object that holds nothing
+_HOLDS_NOTHING = re.compile(r'\{\s*"\w+": ?(?:\[\]|\{\}|null)(?:, ?"\w+": ?(?:\[\]|\{\}|null|0|false|true))*\s*\}')
 _CLASSES = bytes(
     ord("0")
     if chr(c).isdigit() and c < 128
@@ -144,7 +153,7 @@ class Evidence(Family):
         flags = self.run.flags
         if self.run.failed or flags & (WRITE | SHELL | THINK | FINISH):
             return
-        if (text is None or (len(text) < 30 and text.strip().lower() in _NOTHING)) and _LOOKS.search(e.name or ""):
+        if _is_nothing(text) and _LOOKS.search(e.name or ""):
             self._empty = e
 
     def on_answer(self, e: Event) -> None:
@@ -242,6 +251,12 @@ def _codes(text: str) -> list[str]:
         if len(token) > 4 and len(set(token.replace("-", "").strip(CAPITALS))) > 1:
             found.append(token)
     return found
+
+
+def _is_nothing(text: str | None) -> bool:
+    if text is None or (len(text) < 30 and text.strip().lower() in _NOTHING):
+        return True
+    return len(text) < _NOTHING_CHARS and text[:1] == "{" and _HOLDS_NOTHING.fullmatch(text.strip()) is not None
 
 
 def _is_cut(text: str) -> bool:

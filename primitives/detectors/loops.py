@@ -21,7 +21,7 @@ CYCLE = declare(
     "loops",
     "alternating_cycle",
     "medium",
-    "a cycle of two to four calls, with the same results, gone round several times",
+    "a cycle of two to twelve calls, with the same results, gone round several times",
 )
 ERRORS = declare(
     "loops", "error_loop", "medium", "the same call fails several times in a row since the last user message"
@@ -39,7 +39,10 @@ READ_AGAIN = declare(
     "the same read with the same result several times, nothing having been changed in between",
 )
 
-MAX_PERIOD = 4
+MAX_PERIOD = 12
+WITHIN = {
+    p: [d for d in range(2, p) if p % d == 0] for p in range(2, MAX_PERIOD + 1)
+}  # shorter cycles that are also one of p
 REMEMBERED = 4_096  # distinct calls kept for counting
 
 
@@ -55,7 +58,7 @@ class Loops(Family):
         self._errors = settings["error_loop"]["times"]
         self._repeated = settings["repeated_call"]["times"]
         self._read = settings["repeated_read"]["times"]
-        self._recent: deque[tuple[int, int]] = deque(maxlen=MAX_PERIOD * 8)
+        self._recent: deque[tuple[int, int]] = deque(maxlen=MAX_PERIOD * 4)
         self._near: deque[int] = deque(maxlen=MAX_PERIOD)  # the last pairs: one that is not among them ends every cycle
         self._same, self._running = [0] * (MAX_PERIOD + 1), False
         self._failing, self._failures, self._failing_since = 0, 0, 0
@@ -126,6 +129,8 @@ class Loops(Family):
         for period in range(2, MAX_PERIOD + 1):
             rounds, within = divmod(same[period] + period, period)
             if within == 0 and rounds >= self._rounds and milestone(rounds, self._rounds):
+                if any(same[d] >= period for d in WITHIN[period]):
+                    continue
                 self.emit(
                     CYCLE,
                     e.seq,

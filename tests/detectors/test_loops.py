@@ -36,6 +36,20 @@ def test_alternating_cycle_over_six_calls(watch):
     assert signal.n == 3 and signal.start_seq == 1 and "2 calls" in signal.detail
 
 
+@pytest.mark.parametrize("period", [4, 8, 11])
+def test_a_long_cycle_is_seen_at_its_third_round(watch, period):
+    around = [line for i in range(period) for line in (("call", "get_order", {"id": i}), ("ok", f"order {i}: pending"))]
+    assert not [s for s in watch(*around * 2) if s.detector == "alternating_cycle"]
+    (signal,) = [s for s in watch(*around * 3) if s.detector == "alternating_cycle"]
+    assert (signal.n, signal.start_seq) == (3, 1) and f"{period} calls" in signal.detail
+
+
+def test_a_short_cycle_is_not_told_again_as_a_long_one(watch):
+    pair = [READ, SAME, ("call", "get_user", {"id": 2}), ("ok", "user 2")]
+    told = [s.detail for s in watch(*pair * 40) if s.detector == "alternating_cycle"]
+    assert told and all("a cycle of 2 calls" in detail for detail in told)
+
+
 def test_a_retry_loop_is_no_cycle(fired):
     assert "alternating_cycle" not in fired(*[READ, SAME] * 20)
 
