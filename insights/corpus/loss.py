@@ -1,7 +1,8 @@
-"""How much of a source's text reached the corpus: the strings of a sample of its records against those of its traces.
+"""How much of a source's text reached the corpus: texts of the source (see texts) against those of its traces.
 
-Text is a string with white space in it (ids, times and names are not); JSON in text counts by the strings inside. A string is
-placed where a trace holds it, whole or inside a longer one. Only JSON sources are measured, and of each at most SAMPLE bytes.
+Text is a string with white space in it (ids, times and names are not); JSON in text counts by the strings inside. A text is
+placed where a trace holds it, whole, inside a longer one or line by line. Of a large source, and of each of many, only a sample is looked
+for; what share of the source that was stands beside the result.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from insights.corpus import parse
 from insights.corpus.source import Source
+from insights.corpus.texts import lines, sample, strings
 
 if TYPE_CHECKING:
     from insights.corpus.trace import Trace
 
-SAMPLE = 1 << 20  # unit: bytes of a source whose strings are looked for
-HELD = 4 << 20  # unit: characters of the traces kept to look inside
+SAMPLE = 1 << 20  # unit: bytes of a source whose texts are looked for, at most
+LEAST = 32_768  # unit: bytes, of each where the sources are many
+IN_ALL = 64 << 20  # unit: bytes of all sources of an ingest
+HELD = (
+    8 << 20
+)  # unit: characters of the traces kept to look inside: the first HELD_FIRST, then of traces that hold something
+HELD_FIRST = 4 << 20
 ENOUGH = 0.99  # share of the text below which the paths that were left out are told
-SHORTEST = 12  # unit: characters; below it a string is taken for a name
 TOLD = 20  # paths told of one source
 SEARCHED = 300  # strings that are looked for inside longer ones
-DEEPEST = 64  # unit: levels of values within values
-SOURCES = 200  # sources measured in one ingest
 TRACE_TEXTS = ("input_text", "final_output", "error_message", "metadata", "extra", "llm_calls", "spans", "annotations",
                "expected", "tags")  # fmt: skip
 STEP_TEXTS = ("text", "reasoning", "parts", "extra")
@@ -33,51 +36,40 @@ CALL_TEXTS = ("args", "args_text", "result_text", "result", "error_message", "ex
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """`share` of the characters of text that traces hold; `missing` are (path, strings, characters), most first."""
+    """`share` of the characters of text that traces hold; `missing` are (path, strings, characters), most first.
+
+    `sampled` is the share of the source that was looked at.
+    """
 
     share: float
     missing: list[tuple[str, int, int]]
+    sampled: float = 1.0
 
 
-def spaced(sources: list[Source], most: int = SOURCES) -> list[Source]:
-    """At most `most` of the sources, evenly over the list."""
-    step = max(1, -(-len(sources) // most))
-    return sources[::step]
-
-
-def strings(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """(path with [] for list items, text) of every text in a value, also in JSON that stands in a string."""
-    if isinstance(value, str):
-        if value[:1] in ("{", "[", '"') and depth < DEEPEST:
-            try:
-                inner = parse.loads(value.encode("utf-8", "replace"))[0]
-            except parse.Unparseable:
-                inner = None
-            if isinstance(inner, (dict, list, str)) and inner != value:
-                yield from strings(inner, path, depth + 1)
-                return
-        text = value.strip()
-        if len(text) >= SHORTEST and any(c.isspace() for c in text):
-            yield path, text
-    elif isinstance(value, dict) and depth < DEEPEST:
-        for key, inner in value.items():
-            yield from strings(inner, f"{path}.{key}" if path else str(key), depth + 1)
-    elif isinstance(value, (list, tuple)) and depth < DEEPEST:
-        for inner in value:
-            yield from strings(inner, f"{path}[]", depth + 1)
+def allot(sources: list[Source]) -> None:
+    """Say of each source how many bytes of it are looked for in its traces."""
+    each = max(LEAST, min(SAMPLE, IN_ALL // max(len(sources), 1)))
+    for source in sources:
+        source.measured = each
 
 
 class Watch:
-    """Looks at the traces of a source as they go by."""
+    """Looks at the traces of a source, and of those read with it, as they go by."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._wanted: dict[str, list[str]] = {}
         self._total = 0
-        for record in _sample(source):
-            for path, text in strings(record):
+        self._by_line = False
+        looked_at, size = 0.0, 0
+        for member in source.members:
+            found = sample(member, (source.measured or SAMPLE) // len(source.members))
+            self._by_line = self._by_line or found.by_line
+            looked_at, size = looked_at + found.share * member.head.size, size + member.head.size
+            for path, text in found.texts:
                 self._total += len(text)
                 self._wanted.setdefault(text, []).append(path)
+        self._sampled = min(1.0, looked_at / size) if size else 1.0
         self._held: list[str] = []
         self._chars = 0
 
@@ -91,12 +83,16 @@ class Watch:
         values = [getattr(trace, name, None) for name in TRACE_TEXTS]
         values += [getattr(s, name) for s in trace.steps for name in STEP_TEXTS]
         values += [getattr(c, name) for c in trace.calls for name in CALL_TEXTS]
-        for value in values:
-            for _, text in strings(value) if value else ():
-                self._wanted.pop(text, None)
-                if self._chars < HELD:
-                    self._held.append(text)
-                    self._chars += len(text)
+        texts = [text for value in values if value for _, text in strings(value)]
+        seen = False
+        for text in texts:
+            seen = self._wanted.pop(text, None) is not None or seen
+            for line in lines(text) if self._by_line else ():
+                seen = self._wanted.pop(line, None) is not None or seen
+        room = HELD if seen else HELD_FIRST
+        if self._chars < room:
+            self._held += texts
+            self._chars += sum(map(len, texts))
 
     @property
     def left(self) -> set[str]:
@@ -107,46 +103,36 @@ class Watch:
         """None where the source held no text that could be looked for."""
         if not self._total:
             return None
-        left = sorted(self._wanted, key=len, reverse=True)
-        whole = "\n".join(self._held) if left else ""
-        for text in left[:SEARCHED]:
-            if text in whole:
-                del self._wanted[text]
         missing: Counter[str] = Counter()
         times: Counter[str] = Counter()
-        for text, paths in self._wanted.items():
-            for path in paths:
-                missing[path] += len(text)
+        for text, chars in self._not_held().items():
+            for path in self._wanted[text]:
+                missing[path] += chars
                 times[path] += 1
         share = 1 - sum(missing.values()) / self._total
-        return Loss(share, [(path, times[path], n) for path, n in missing.most_common()])
+        return Loss(share, [(path, times[path], n) for path, n in missing.most_common()], self._sampled)
 
-    def tell(self) -> float | None:
-        """The share; paths that were left out become issues of the source."""
+    def _not_held(self) -> dict[str, int]:
+        """Texts that stand in no longer one, the longest first, and how many of their characters are in lines of no trace."""
+        left = sorted(self._wanted, key=len, reverse=True)
+        if not left:
+            return {}
+        whole, held = "\n".join(self._held), {line for text in self._held for line in lines(text)}
+        found = {text: len(text) for text in left}
+        for text in left[:SEARCHED]:
+            if text in whole:
+                found[text] = 0
+            elif "\n" in text:
+                found[text] = sum(len(line) for line in lines(text) if line not in held)
+        return {text: chars for text, chars in found.items() if chars}
+
+    def tell(self) -> dict[str, Any]:
+        """The columns of the source's row; paths that were left out become issues of the source."""
         found = self.loss()
         if found is None:
-            return None
+            return {}
+        part = "" if found.sampled >= 1 else f", in the {100 * found.sampled:.2g} % of it that was looked at"
         for path, n, chars in found.missing[:TOLD] if found.share < ENOUGH else ():
-            self._source.issue("unmapped", f"{path}: {chars:,} characters are in no trace", severity="info", n=n)
-        return found.share
-
-
-def _sample(source: Source) -> Iterator[Any]:
-    """The first records of a JSON source, or its whole document, as far as SAMPLE goes."""
-    head = source.head
-    if head.magic is not None:
-        return
-    with source.path.open("rb") as file:
-        data = file.read(SAMPLE + 1)
-    if head.is_jsonl:
-        lines = data.split(b"\n")
-        for line in lines if len(data) <= SAMPLE else lines[:-1]:
-            try:
-                yield parse.loads(line.strip())[0] if line.strip() else None
-            except parse.Unparseable:
-                continue  # told by the reader
-    elif len(data) <= SAMPLE and isinstance(head.doc, (dict, list)):
-        try:
-            yield parse.loads(data)[0]
-        except parse.Unparseable:
-            return
+            told = f"{path or 'lines of text'}: {chars:,} characters are in no trace{part}"
+            self._source.issue("unmapped", told, severity="info", n=n)
+        return {"text_share": found.share, "text_sampled": found.sampled}

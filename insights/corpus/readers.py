@@ -16,7 +16,7 @@ from typing import Any
 
 from insights.corpus.batch import Batch, Builder, Done
 from insights.corpus.formats import FORMATS, Format, recognise
-from insights.corpus.loss import Watch, spaced
+from insights.corpus.loss import Watch, allot
 from insights.corpus.sniff import Head
 from insights.corpus.source import Issue, Source
 
@@ -35,8 +35,7 @@ BROKEN = (RecursionError, MemoryError, OSError, ValueError, TypeError, KeyError,
 
 def read_all(sources: list[Source], *, format: str | None = None, jobs: int | None = None) -> Iterator[Batch]:
     """Every trace and the end of every source, in the order given. `jobs` 1 reads in this process."""
-    for source in spaced(sources):
-        source.measured = True
+    allot(sources)
     costs = [size_of(source) + FILE_COSTS for source in sources]
     workers = jobs or os.cpu_count() or 1
     if workers <= 1 or sum(costs) < PARALLEL_ABOVE:
@@ -84,7 +83,7 @@ def read_one(source: Source, format: str | None, builder: Builder) -> Iterator[B
             traces = chosen.read(source)
             yield from builder.read(watch.over(traces) if watch else traces, source.source_id, done)
             if watch is not None and done.n_traces:
-                row["text_share"] = watch.tell()
+                row.update(watch.tell())
         except BROKEN as error:
             source.n_bad += 1
             place = traceback.extract_tb(error.__traceback__)[-1]
@@ -94,7 +93,11 @@ def read_one(source: Source, format: str | None, builder: Builder) -> Iterator[B
             row["status"] = "unsupported"
             row["error"] = _first_issue(source) or f"looks like {chosen.title} but holds no trace"
     builder.end(_ended(source, done))
-    told = {str(k): row[k] for k in ("format", "adapter", "adapter_version", "detect_confidence", "status") if k in row}
+    told = {
+        str(k): row[k]
+        for k in ("format", "adapter", "adapter_version", "detect_confidence", "status", "text_share", "text_sampled")
+        if k in row
+    }
     for other in source.also:
         other.issue("read_with", f"its traces are told in {source.name} too, and stored there", severity="info")
         builder.end(_ended(other, Done({**source_row(other), **told})))

@@ -20,7 +20,9 @@ CREATE TABLE sources (
   n_records BIGINT, n_bad BIGINT,
   status VARCHAR,                    -- ok | partial | truncated | empty | unsupported | refused
   error VARCHAR, ingested_at TIMESTAMPTZ,
-  text_share DOUBLE);                -- share of the source's text that its traces hold, on a sample of a JSON source; NULL: not measured
+  text_share DOUBLE,                 -- share of the source's text that its traces hold, estimated on a sample where text_sampled < 1;
+                                     -- below 0.99 ingest_issues lists what is missing; NULL: holds no text, or no trace is read from it
+  text_sampled DOUBLE);              -- share of the source, by bytes or rows, whose text was looked for
 
 CREATE TABLE traces (
   trace_id      VARCHAR PRIMARY KEY, -- stable: <format>:<native id>[#n]; sha1 of path+index when none

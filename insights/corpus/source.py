@@ -55,7 +55,7 @@ class Source:
     n_records: int = 0
     n_bad: int = 0
     truncated: bool = False
-    measured: bool = False  # whether its text is looked for in its traces (see loss)
+    measured: int = 0  # unit: bytes of it whose text is looked for in its traces (see loss)
     fields: Mapping[str, str] = field(default_factory=dict)  # what the user said (`--map`): role=author, text=body …
     also: tuple[Source, ...] = ()  # files that go on with this one's traces and are read with it (see joining)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 from insights.corpus.formats import recognise
-from insights.corpus.loss import Watch, spaced, strings
+from insights.corpus.loss import IN_ALL, SAMPLE, Watch, allot
 from insights.corpus.readers import read_all
 from insights.corpus.source import Source
+from insights.corpus.texts import sample, strings
 from tests.formats.reading import write
 
 DATA = Path(__file__).parents[1] / "formats" / "data"
@@ -22,6 +24,9 @@ FORMATS = ("openai_chat", "otel_genai", "openinference", "traceloop", "langfuse"
 FILES = [p for name in FORMATS for p in sorted((DATA / name).rglob("*.json*")) if p.parent.name != "scores"]
 SAID_ELSEWHERE = {  # texts a reader leaves out on purpose: repetitions of what counts, older versions, cut previews
     "otel_genai/collector.jsonl": {"[].resourceSpans.[].scopeSpans.[].spans.[].name"},  # a span stored twice
+    "otel_genai/logs.jsonl": {
+        "[].resourceLogs.[].scopeLogs.[].logRecords.[].body.stringValue"
+    },  # says the event's name
     "openinference/phoenix.jsonl": {"[].attributes.llm.input_messages.3.message.content"},  # the tool span's result
     "inspect/locks.json": {
         "samples.[].input",  # the first message
@@ -77,9 +82,77 @@ def test_text_inside_json_in_a_string_is_looked_for_by_itself() -> None:
     ]
 
 
-def test_no_more_than_so_many_sources_are_measured() -> None:
+def test_every_source_is_measured_and_many_of_them_on_less_each() -> None:
     sources = [Source(Path(str(i)), str(i), Path()) for i in range(1001)]
-    assert len(spaced(sources, 200)) <= 200 and spaced(sources[:3]) == sources[:3]
+    allot(sources)
+    assert {s.measured for s in sources} == {IN_ALL // 1001}
+    allot(sources[:3])
+    assert sources[0].measured == SAMPLE
+
+
+def _large(folder: Path, name: str, lost: int, n: int = 3000) -> Source:
+    """A file of 7 MB or more in which one text of every `lost` is where no reader looks."""
+    runs = []
+    for i in range(n):
+        said = [f"question {i}: " + "what of it " * 60, f"answer {i}: " + 'that is so \\" ' * 60]
+        run = {
+            "id": f"run-{i}",
+            "messages": [{"role": r, "content": t} for r, t in zip(("user", "assistant"), said, strict=True)],
+        }
+        runs.append({**run, "tools": [{"description": f"tool {i} " + "no one keeps " * 50}]} if i % lost == 0 else run)
+    text = "\n".join(map(json.dumps, runs)) if name.endswith("l") else json.dumps({"runs": runs, "kind": "x"}, indent=1)
+    path = folder / name
+    path.write_text(text)
+    source = Source(path, name, folder)
+    source.measured = 256 << 10
+    return source
+
+
+@pytest.mark.parametrize("name", ["runs.jsonl", "runs.json"])
+def test_a_large_source_is_sampled_throughout(tmp_path: Path, name: str) -> None:
+    source = _large(tmp_path, name, lost=2)
+    found = sample(source, source.measured)
+    assert 0.01 < found.share < 0.2
+    numbers = {int(t.split()[1].strip(":")) for _, t in found.texts if t.startswith(("question", "answer", "tool"))}
+    assert min(numbers) < 100 and max(numbers) > 2800
+    lost = sum(len(t) for _, t in found.texts if t.startswith("tool"))
+    whole = 1500 * 660 / (1500 * 660 + 3000 * (675 + 795))
+    assert lost / sum(len(t) for _, t in found.texts) == pytest.approx(whole, rel=0.25)
+    assert {p for p, t in found.texts if t.startswith("tool")} == {"… description"}
+
+
+def test_what_a_large_source_lost_is_told_with_the_share_that_was_looked_at(tmp_path: Path) -> None:
+    source = _large(tmp_path, "runs.jsonl", lost=2)
+    done = next(d for batch in read_all([source], jobs=1) for d in batch.done)
+    assert 0.7 < done.source_row["text_share"] < 0.9 and 0.1 < done.source_row["text_sampled"] < 0.3
+    told = [i.detail for i in done.issues if i.code == "unmapped"]
+    assert len(told) == 1 and told[0].startswith("… description: ") and "% of it that was looked at" in told[0]
+
+
+def test_a_window_inside_a_long_string_takes_nothing_from_it(tmp_path: Path) -> None:
+    inside = json.dumps({"a": "not a text of its own", "b": ["x y z w v u"]})
+    big = {
+        "messages": [
+            {"role": "user", "content": inside * 40_000},
+            {"role": "assistant", "content": "the very end of it"},
+        ]
+    }
+    path = write(tmp_path / "big.json", big)
+    texts = sample(Source(path, "big.json", tmp_path), 1 << 20).texts
+    assert [p for p, _ in texts] == ["… content"] and texts[0][1] == inside * 40_000
+
+
+def test_parquet_and_archives_are_measured(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = [{"id": str(i), "said": f"row number {i} says it", "no": i} for i in range(5000)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet", row_group_size=500)
+    found = sample(Source(tmp_path / "t.parquet", "t.parquet", tmp_path), 1 << 20)
+    assert found.share == pytest.approx(640 / 5000) and found.texts[0] == ("said", "row number 0 says it")
+    with zipfile.ZipFile(tmp_path / "a.eval", "w", zipfile.ZIP_DEFLATED) as archive:
+        for i in range(20):
+            archive.writestr(f"samples/{i}_epoch_1.json", json.dumps({"input": f"text of sample {i}", "id": i}))
+    found = sample(Source(tmp_path / "a.eval", "a.eval", tmp_path), 1 << 20)
+    assert len(found.texts) == 20 and found.texts[3] == ("samples … input", "text of sample 3") and found.share == 1.0
 
 
 def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
