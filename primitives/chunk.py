@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -92,10 +92,15 @@ def pieces(
     corpus: Corpus, trace_id: str, *, budget: int = 800, start: int = 0, end: int | None = None
 ) -> Iterator[Piece]:
     """The pieces of a trace in order, numbered by chunk."""
+    return packed(texts(corpus, trace_id, start, end), budget)
+
+
+def packed(whole: Iterable[Text], budget: int) -> Iterator[Piece]:
+    """Texts in the order of a trace as pieces numbered by chunk. Raises ValueError for a budget below LEAST_TOKENS."""
     if budget < LEAST_TOKENS:
         raise ValueError(f"a budget of {budget} tokens is too small to cut a trace into; the least is {LEAST_TOKENS}")
     number, used = 0, 0
-    for unit in _units(_texts(corpus, trace_id, start, end), budget):
+    for unit in _units(whole, budget):
         size = sum(t.tokens for t in unit)
         if used and used + size > budget:
             number, used = number + 1, 0
@@ -131,10 +136,10 @@ def _cut(text: Text, budget: int, room: int) -> Iterator[tuple[int, int, int]]:
         yield a, b, count_tokens(text.text[a:b])
 
 
-def _units(texts: Iterator[Text], budget: int) -> Iterator[list[Text]]:
+def _units(whole: Iterable[Text], budget: int) -> Iterator[list[Text]]:
     """Texts that belong together: what a message says and calls, with the results; less when that does not fit."""
     unit: list[Text] = []
-    for _, step in groupby(texts, key=lambda t: t.seq):
+    for _, step in groupby(whole, key=lambda t: t.seq):
         found = list(step)
         if unit and found[0].field != "result":
             yield from _smaller(unit, budget)
@@ -157,7 +162,8 @@ def _smaller(unit: list[Text], budget: int) -> Iterator[list[Text]]:
         yield acted
 
 
-def _texts(corpus: Corpus, trace_id: str, start: int, end: int | None) -> Iterator[Text]:
+def texts(corpus: Corpus, trace_id: str, start: int = 0, end: int | None = None) -> Iterator[Text]:
+    """The texts of a trace in order: of each step its reasoning, its text, then each call with a result that has no step."""
     from primitives.tokens import count_tokens
 
     rows = corpus.con.execute(

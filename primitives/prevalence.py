@@ -37,7 +37,8 @@ def prevalence(
     Columns, one row: k, n, unscored, share, low, high (shares 0 to 1), method ('Wilson' from 40 traces,
     'Clopper-Pearson' below, 'rule of three' at zero, 'stratified gold (a + b)' for labels).
     Raises CohortNotUnderstood for a predicate that does not run or when not exactly one of predicate and label is
-    given, ValueError when a judged label has no gold in one of its strata: a bare judge's count is not a prevalence.
+    given, ValueError when a judged label has no gold in one of its strata, or so little that the interval would span more than
+    half of all shares: a bare judge's count is not a prevalence.
     Methods: Wilson 1927; Clopper and Pearson 1934; stratified gold: Beta(k + 1/2, n - k + 1/2) in each stratum.
 
     >>> prevalence("n_tool_errors > 0", population="NOT success")

@@ -157,7 +157,7 @@ class Board:
         return {"kept": kept, "refused": refused, "unread": len(failed - self.read.keys())}
 
     def _explained(self, trace_id: str, run: dict[str, Any]) -> FailedRun:
-        from insights.diagnose.reading import find_quote
+        from insights.diagnose.quotes import find_quote
 
         before = self.read.get(trace_id)
         named = str(run["finding"]) if self._holds(trace_id, run.get("finding")) else before and before.finding_id

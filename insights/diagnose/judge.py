@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from insights.diagnose import labels, reading, schemas
 from insights.diagnose.labels import Label
+from insights.diagnose.openings import NOTHING, openings, shared_texts
+from insights.diagnose.quotes import find_quote
 from insights.errors import GatewayRefused, ModelError
 from insights.models import Message, Reply, Request, map_calls
 
@@ -29,7 +31,7 @@ OUTPUT_TOKENS = 4_000  # of one answer, reasoning included
 TEXTS_TOKENS = 20_000  # of texts that summarize reads together
 AT_ONCE = 100  # traces rendered at a time, which bounds memory
 NOTHING_TO_QUOTE = ("no", "none")
-Stage = Literal["whole", "part", "combine", "again", "texts"]
+Stage = Literal["whole", "again", "combine", "texts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Judge:
         self.read = self.reused = 0
         self.unjudged: Counter[str] = Counter()
         self._asked: dict[str, Asked] = {}
+        self._shared: dict[str, tuple[str, str]] | None = None
 
     async def classify(
         self, questions: dict[str, str], trace_ids: list[str], choices: list[str], show: list[str], gold: int = 0
@@ -80,6 +83,7 @@ class Judge:
             schemas.answer(questions, choices), tuple(show), questions=tuple(questions.items()), choices=tuple(choices)
         )
         reading.check_show(self.corpus, show)
+        reading.check_blind(show)
         for name in questions:
             labels.check_name(self.corpus, name, asked.hash(name))
         self._asked |= dict.fromkeys(questions, asked)
@@ -91,8 +95,8 @@ class Judge:
             fresh = [self._judgement(t, name, answers[t], asked, "judged", "fast") for t in left if t not in said[name]]
             labels.save(self.corpus, fresh, f"{len(fresh)}/{min(left, default='')}")
             said[name] |= {label.trace_id: label for label in fresh}
-            if gold and any(label.value == "yes" for label in said[name].values()):
-                await self.again(asked, name, list(said[name].values()), gold)
+        if gold:
+            await self.again(asked, {name: list(said[name].values()) for name in questions}, gold)
         return {"rows": [_row(said[name][t]) for name in questions for t in trace_ids if t in said[name]]}
 
     async def ensure_gold(self, name: str, n: int) -> None:
@@ -104,23 +108,29 @@ class Judge:
             "SELECT 1 FROM labels WHERE name = ? AND kind IN ('gold', 'human') LIMIT 1", [name]
         ).fetchall()
         if not gold:
-            await self.again(asked, name, list(self._known(asked, name, "judged", "fast").values()), n)
+            await self.again(asked, {name: list(self._known(asked, name, "judged", "fast").values())}, n)
 
-    async def again(self, asked: Asked, name: str, judged: Sequence[Label], n: int) -> None:
-        """Have `n` traces of a yes/no label read again by the strong model, half from its yes and half from its no."""
-        question = {name: dict(asked.questions)[name]}
-        one = replace(asked, schema=schemas.answer(question, list(asked.choices)), questions=tuple(question.items()))
-        known = self._known(one, name, "gold", "strong")
-        order = sorted(judged, key=lambda label: hashlib.md5(label.trace_id.encode(), usedforsecurity=False).digest())
-        chosen = [
-            label.trace_id
-            for side in ("yes", "no")
-            for label in [x for x in order if x.value == side][: -(-n // 2)]
-            if label.trace_id not in known
-        ]
-        answers = await self._ask(one, chosen, "strong", "again")
-        fresh = [self._judgement(t, name, answers[t], one, "gold", "strong") for t in chosen]
-        labels.save(self.corpus, fresh, "gold")
+    async def again(self, asked: Asked, judged: Mapping[str, Sequence[Label]], n: int) -> None:
+        """Have traces of yes/no labels read again by the strong model, each once for all the labels it is chosen for.
+
+        Only the answers to the questions that a trace was chosen for become gold: see labels.second_readings.
+        """
+        chosen = {name: labels.second_readings(said, n) for name, said in judged.items()}
+        names = [name for name, ids in chosen.items() if ids]
+        if not names:
+            return
+        questions = {name: dict(asked.questions)[name] for name in names}
+        pooled = replace(
+            asked, schema=schemas.answer(questions, list(asked.choices)), questions=tuple(questions.items())
+        )
+        known = {name: self._known(pooled, name, "gold", "strong") for name in names}
+        left = {name: [t for t in chosen[name] if t not in known[name]] for name in names}
+        answers = await self._ask(
+            pooled, list(dict.fromkeys(t for name in names for t in left[name])), "strong", "again"
+        )
+        for name in names:
+            fresh = [self._judgement(t, name, answers[t], pooled, "gold", "strong") for t in left[name]]
+            labels.save(self.corpus, fresh, "gold")
 
     async def extract(
         self, schema: dict[str, Any], name: str, question: str, trace_ids: list[str], show: list[str]
@@ -170,40 +180,62 @@ class Judge:
         found: dict[str, Any] = {}
         for start in range(0, len(ids), AT_ONCE):
             some = ids[start : start + AT_ONCE]
-            texts = {t: reading.parts(self.corpus, t, asked.show) for t in some}
-            found |= {t: Unread("it has no text") for t, parts in texts.items() if not parts}
+            if self._shared is None:
+                self._shared = shared_texts(self.corpus)
+            opened = dict.fromkeys(some, NOTHING) | openings(self.corpus, some, self._shared)
+            texts = {t: reading.reading(self.corpus, t, asked.show, opened[t].letters) for t in some}
+            found |= {t: Unread("it has no text") for t, text in texts.items() if not text.parts}
             found |= {t: Unread(f"it is longer than {reading.MOST_PARTS} parts of {reading.PART_TOKENS} tokens")
-                      for t, parts in texts.items() if len(parts) > reading.MOST_PARTS}  # fmt: skip
-            places = [(t, i) for t in some if t not in found for i in range(len(texts[t]))]
+                      for t, text in texts.items() if len(text.parts) > reading.MOST_PARTS}  # fmt: skip
+            places = [(t, i) for t in some if t not in found for i in range(len(texts[t].parts))]
+            # those that begin alike stand together, so that the provider's cache holds what they share
+            places.sort(key=lambda place: opened[place[0]].text)
             requests = [
-                self._request(asked, texts[t][i], tier, stage if len(texts[t]) == 1 else "part", i, len(texts[t]))
+                self._request(asked, texts[t].parts[i], tier, stage, opened[t].text, i, len(texts[t].parts))
                 for t, i in places
             ]
             replies = dict(zip(places, await self._map(requests, tier), strict=True))
-            whole = {t: self._parsed(replies[t, 0]) for t in some if t not in found and len(texts[t]) == 1}
-            cut = [t for t in some if t not in found and t not in whole]
-            notes = {t: [self._parsed(replies[t, i]) for i in range(len(texts[t]))] for t in cut}
-            combined = await self._map([self._combine(asked, notes[t], t, tier) for t in cut], tier)
-            found |= whole | {t: self._parsed(reply) for t, reply in zip(cut, combined, strict=True)}
+            whole = {t: self._parsed(replies[t, 0]) for t in some if t not in found and len(texts[t].parts) == 1}
+            cut = {
+                t: [self._parsed(replies[t, i]) for i in range(len(texts[t].parts))]
+                for t in some
+                if t not in found and t not in whole
+            }
+            found |= whole | await self._combined(asked, cut, {t: texts[t].context for t in cut}, tier)
             self.read += len(some)
             self.tell(f"read {min(start + AT_ONCE, len(ids))} of {len(ids)} traces ({tier})")
         return found
 
-    def _request(self, asked: Asked, text: str, tier: str, stage: Stage, part: int = 0, parts: int = 1) -> Request:
+    async def _combined(
+        self, asked: Asked, notes: dict[str, list[Any]], contexts: dict[str, str], tier: str
+    ) -> dict[str, Any]:
+        """One answer from the notes on the parts of each trace; Unread where not one part could be read."""
+        found: dict[str, Any] = {t: said[0] for t, said in notes.items() if all(isinstance(n, Unread) for n in said)}
+        left = [t for t in notes if t not in found]
+        requests = []
+        for t in left:
+            lines = [
+                f"part {i} of {len(notes[t])}: {'not read: ' + n.why if isinstance(n, Unread) else json.dumps(n, ensure_ascii=False)}"
+                for i, n in enumerate(notes[t], 1)
+            ]
+            requests.append(self._request(asked, "\n".join([contexts[t], *lines]), tier, "combine"))
+        replies = await self._map(requests, tier)
+        return found | {t: self._parsed(reply) for t, reply in zip(left, replies, strict=True)}
+
+    def _request(
+        self, asked: Asked, text: str, tier: str, stage: Stage, opening: str = "", part: int = 0, parts: int = 1
+    ) -> Request:
         system = self.role.render(
-            stage=stage, questions=dict(asked.questions), choices=asked.choices, question=asked.question
-        )
+            stage=stage, part=parts > 1, questions=dict(asked.questions), choices=asked.choices, question=asked.question,
+            opening=self.marks.around(opening, "opening") if opening else "",
+        )  # fmt: skip
         note = f"Part {part + 1} of {parts}.\n" if parts > 1 else ""
         message = Message("user", note + self.marks.around(text, "trace"))
-        return Request(system, (message,), OUTPUT_TOKENS, f"judge ({stage})", schema=asked.schema)
-
-    def _combine(self, asked: Asked, notes: list[Any], trace_id: str, tier: str) -> Request:
-        lines = [f"part {i}: {n.why if isinstance(n, Unread) else json.dumps(n)}" for i, n in enumerate(notes, 1)]
-        head = reading.shown(self.corpus, trace_id, asked.show)
-        return self._request(asked, "\n".join([head] * bool(head) + lines), tier, "combine")
+        name = "part" if parts > 1 else stage
+        return Request(system, (message,), OUTPUT_TOKENS, f"judge ({name})", schema=asked.schema)
 
     def _texts_request(self, question: str, texts: list[str], form: dict[str, Any] | None, last: bool) -> Request:
-        system = self.role.render(stage="texts", questions={}, choices=(), question=question)
+        system = self.role.render(stage="texts", part=False, questions={}, choices=(), question=question, opening="")
         message = Message("user", self.marks.around("\n".join(f"- {text}" for text in texts), "texts"))
         return Request(system, (message,), OUTPUT_TOKENS, "judge (texts)", schema=form)
 
@@ -229,7 +261,7 @@ class Judge:
         else:
             one = answer[name] if of_many else answer
             value, why = (one["value"], one["why"]) if of_many else (json.dumps(one["answer"]), None)
-            place = reading.find_quote(self.corpus, trace_id, one["seq"], one["quote"])
+            place = find_quote(self.corpus, trace_id, one["seq"], one["quote"])
             if value == schemas.CANNOT_TELL:
                 value, why = None, f"{schemas.CANNOT_TELL}: {why}"
             elif place is not None:

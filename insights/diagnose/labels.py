@@ -105,3 +105,18 @@ def judged(corpus: Corpus, name: str, prompt_hash: str, kind: str = "judged") ->
         [name, kind, prompt_hash],
     ).fetchall()
     return {r[0]: dict(zip(("value", "seq", "quote", "explanation", "model"), r[1:], strict=True)) for r in rows}
+
+
+def second_readings(judged: Iterable[Label], n: int) -> list[str]:
+    """Traces of a yes/no label to be read again: half of n from its yes, half from its no; none where nothing was yes.
+
+    Each half is a simple random sample of its side, as the estimator of `prevalence` needs it: the first by a hash of the
+    trace id. All labels share that hash (Ohlsson's permanent random numbers), so that their samples overlap as far as their
+    sides do and one reading of a trace serves many labels. A reading made for another label is no gold of this one: traces
+    that many labels choose would then stand for those that none does.
+    """
+    said = list(judged)
+    if not any(label.value == "yes" for label in said):
+        return []
+    order = sorted(said, key=lambda label: hashlib.md5(label.trace_id.encode(), usedforsecurity=False).digest())
+    return [x.trace_id for side in ("yes", "no") for x in [y for y in order if y.value == side][: -(-n // 2)]]

@@ -10,7 +10,9 @@ from insights.records import Prevalence
 if TYPE_CHECKING:
     from primitives.corpus import Corpus
 
-UNCORRECTED = "a model's count, not corrected by gold"
+UNREAD = "not measured: no second readings"
+TOO_FEW = "not measured: too few second readings"
+UNCORRECTED = (UNREAD, TOO_FEW)  # methods of a prevalence that is the judge's own count, with no interval
 
 
 def label_in(corpus: Corpus, code: str) -> str | None:
@@ -35,6 +37,9 @@ def prevalence(corpus: Corpus, label: str, ids: tuple[str, ...], population: str
     """
     import math
 
+    from primitives.stats.judged import TooFewReadings
+
+    method = UNREAD
     judged = judged_traces(label, population)
     n, total = corpus.con.execute(
         f"SELECT (SELECT count(*) FROM ({judged})), (SELECT count(*) FROM ({population}))"
@@ -49,7 +54,9 @@ def prevalence(corpus: Corpus, label: str, ids: tuple[str, ...], population: str
             return Prevalence(
                 int(row.k), int(row.n), int(row.unscored), float(row.low), float(row.high), str(row.method)
             )
+        except TooFewReadings:
+            method = TOO_FEW
         except ValueError:
             pass  # no gold in one of its strata
     held = sum(1 for _ in ids)
-    return Prevalence(min(held, n), n, total - n, 0.0 if n else math.nan, 1.0 if n else math.nan, UNCORRECTED)
+    return Prevalence(min(held, n), n, total - n, 0.0 if n else math.nan, 1.0 if n else math.nan, method)

@@ -107,8 +107,8 @@ def decide(
         return "refuted", "it holds in no eligible trace"
     if supports == 0:
         return "inconclusive", "no quotation could be verified"
-    if prevalence.method == UNCORRECTED and kind != "contrast":
-        return "inconclusive", "judged by a model and not read again: its own count is no prevalence"
+    if prevalence.method in UNCORRECTED and kind != "contrast":
+        return "inconclusive", f"{prevalence.method}, and a judge's own count is no prevalence"
     if kind == "contrast":
         if not labelled and (c is None or c.outcome == "success"):
             return "descriptive", "the corpus has no outcomes to hold it against"

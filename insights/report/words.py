@@ -38,6 +38,8 @@ def prevalence(p: Prevalence) -> str:
     if not p.n:
         return "no trace is eligible"
     unscored = f"; {p.unscored:,} not read or not judged" if p.unscored else ""
+    if p.method.startswith("not measured"):
+        return f"{p.k:,} of {p.n:,} {plural(p.n, 'trace', 'traces')} by the judge's own count ({p.method}{unscored})"
     return (
         f"{p.k:,} of {p.n:,} {plural(p.n, 'trace', 'traces')}, {percent(share(p.k, p.n))} "
         f"(95 % interval {percent(p.low)} to {percent(p.high)}{unscored})"

@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 DRAWS = 20_000
+WIDEST = 0.5  # of an interval that still says something: one that spans more than half of all shares is not given
+
+
+class TooFewReadings(ValueError):
+    """Gold so small that the interval would say nothing; more readings give one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ def stratified_gold(
     `gold_yes` = (gold positive, gold read) among the judge's yes, `gold_no` the same among its no.
     theta = P(yes) PPV + P(no) FOR; interval by Monte Carlo over Beta(k + 1/2, n - k + 1/2) in each stratum for the
     traces that were not read; those that were are counted. Raises ValueError where a non-empty stratum has
-    no gold: the estimate would then be the judge's word alone.
+    no gold, the estimate being then the judge's word alone, and TooFewReadings where the interval is wider than WIDEST.
     """
     import numpy as np
 
@@ -51,6 +56,10 @@ def stratified_gold(
     weights = n_yes / total, n_no / total
     mixed = weights[0] * draws[0] + weights[1] * draws[1]
     low, high = np.quantile(mixed, [0.025, 0.975])
+    if high - low > WIDEST:
+        raise TooFewReadings(
+            f"too few second readings ({gold_yes[1]} + {gold_no[1]}): the interval would be {low:.0%} to {high:.0%}"
+        )
     estimate = weights[0] * shares[0] + weights[1] * shares[1]
     return Corrected(
         estimate=estimate,
