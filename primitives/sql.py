@@ -89,12 +89,13 @@ def _bare(query: str) -> str:
     """The statement without the semicolon and the comments after it, so that it can stand in parentheses."""
     import duckdb
 
-    end = len(query)
+    text = query.encode()  # places are counted in bytes
+    end = len(text)
     for start, kind in reversed(duckdb.tokenize(query)):
-        if kind != duckdb.token_type.comment and query[start] != ";":
+        if kind != duckdb.token_type.comment and text[start : start + 1] != b";":
             break
         end = start
-    return query[:end]
+    return text[:end].decode()
 
 
 def _cut(name: str, kind: str) -> str:

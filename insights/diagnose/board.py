@@ -231,7 +231,7 @@ class Board:
         """Every measured hypothesis judged with the q-values of all of them, and every one tried in a row of its own."""
         from insights.findings.examine import as_tested
 
-        items = list(self.examined.values())
+        items = sorted(self.examined.values(), key=lambda e: _number(e.hypothesis.id))  # not as investigators finish
         qs = q_values([e.contrast.p if e.contrast and e.hypothesis.kind == "contrast" else None for e in items])
         findings, tested = [], []
         for item, q in zip(items, qs, strict=True):
@@ -253,7 +253,7 @@ class Board:
                     "merged into another or not reached",
                 )
             )
-        tested.sort(key=lambda t: [int(part) for part in t.id[1:].split(".")])
+        tested.sort(key=lambda t: _number(t.id))
         return findings, tested
 
     def coverage(self) -> dict[str, Any]:
@@ -304,3 +304,8 @@ class Board:
 def _tier(found: Examined) -> int:
     about = {**found.hypothesis.about, **found.words}
     return int((about.get("taxonomy") or {}).get("tier", 1))
+
+
+def _number(id: str) -> list[int]:
+    """Of a hypothesis: H2.13 comes after H2.2."""
+    return [int(part) for part in id[1:].split(".")]

@@ -52,6 +52,7 @@ def test_sql_refuses_with_a_reason(corpus: Corpus, query: str, says: str) -> Non
 def test_sql_keeps_order_comments_and_bounds(corpus: Corpus) -> None:
     table = corpus.sql("SELECT trace_id FROM traces ORDER BY cost_usd DESC; -- the dearest first")
     assert list(table["trace_id"]) == [f"t{i}" for i in range(7, -1, -1)]
+    assert corpus.sql("SELECT 'überlastet ；' AS said; -- für alle")["said"][0] == "überlastet ；"
     with pytest.warns(Bounded, match="first 3 rows"):
         assert len(corpus.sql("FROM traces", max_rows=3)) == 3
     assert "more characters]" in corpus.sql("SELECT repeat('x', 50000) AS x")["x"][0]
