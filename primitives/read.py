@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from primitives.registry import verb
+from primitives.secrets import unsecret
 
 if TYPE_CHECKING:
     from primitives.corpus import Corpus
@@ -187,7 +188,8 @@ def _render(p: Passage, cap: int) -> str:
         right = max(cap - left, 1)
         cut = p.length - left - right
         how = f"read(…, start={p.seq}, end={p.seq + 1})"
-        body = f"{p.start[:left]} … [{cut:,} characters left out: {how}] … {p.end[-right:]}"
+        start, end = unsecret(p.start), unsecret(p.end)  # masked before the cut, which may part a secret from its name
+        body = f"{start[:left]} … [{cut:,} characters left out: {how}] … {end[-right:]}"
     return "\n".join(part for part in (p.heading, p.mark + body) if part)
 
 

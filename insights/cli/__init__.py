@@ -14,6 +14,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextvars import copy_context
 
 import typer
 
@@ -55,9 +56,7 @@ def load() -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Errors that a user can mend are one line on stderr."""
     try:
-        command = typer.main.get_command(load())
-        with command.make_context("insights", list(sys.argv[1:] if arguments is None else arguments)) as context:
-            command.invoke(context)
+        copy_context().run(_invoke, list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
     except typer.Exit as exit:
         return exit.exit_code
@@ -70,6 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _fail(error)
     return 0
+
+
+def _invoke(arguments: list[str]) -> None:
+    """Run one command in a context of its own: what an option sets holds for that command."""
+    command = typer.main.get_command(load())
+    with command.make_context("insights", arguments) as context:
+        command.invoke(context)
 
 
 def _fail(error: Exception) -> int:
@@ -91,7 +97,9 @@ def _fail(error: Exception) -> int:
         message, status = str(error), 1
     else:
         raise error
-    print(f"insights: {message}", file=sys.stderr)
+    from insights.report.escape import visible
+
+    print(visible(f"insights: {message}"), file=sys.stderr)
     return status
 
 

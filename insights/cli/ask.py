@@ -59,6 +59,9 @@ def ask(
     no_sandbox: Annotated[
         bool, typer.Option("--no-sandbox", help="Run cells without a sandbox. Only for traces you trust.")
     ] = False,
+    no_redact: Annotated[
+        bool, typer.Option("--no-redact", help="Send to the model, and write, what looks like a secret, too.")
+    ] = False,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress on stderr.")] = False,
     format: FormatOption = "pretty",
 ) -> None:
@@ -75,6 +78,7 @@ def ask(
         "base_url": base_url,
         "budget_usd": budget_usd,
         "max_tokens": max_tokens,
+        "redact": False if no_redact else None,
     }
     options = {
         "diagnose": {"seed": seed, "agents_at_once": jobs}, "models": models, "filter": where, "limit": limit,
@@ -84,7 +88,10 @@ def ask(
         asked = _over(_asked(resume), options)
         run_dir: Path | None = resume
         if source or where or limit:
-            raise UsageError("--resume goes on with the question and the traces of its run", "leave out source, question, --filter and --limit")
+            raise UsageError(
+                "--resume goes on with the question and the traces of its run",
+                "leave out source, question, --filter and --limit",
+            )
     else:
         if not source or len(source) < 2:
             raise UsageError("a source and a question are needed", 'insights ask week.corpus "Why do runs fail?"')
@@ -118,8 +125,10 @@ def run(asked: dict[str, Any], folder: Path | None, *, progress: bool) -> tuple[
     from insights.diagnose.run import run_id
     from insights.models import open_tiers
     from insights.report import write
+    from primitives.secrets import SHOWN
 
     chosen = _settings(asked)
+    SHOWN.set(not chosen["models"]["redact"])
     folder = folder or Path(asked["corpus"]) / "runs" / run_id(asked["question"])
     folder.mkdir(parents=True, exist_ok=True)
     corpus = population(asked, folder / "population.corpus", chosen["diagnose"]["seed"])

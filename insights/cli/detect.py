@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from insights.cli import app
-from insights.cli.options import CorpusArgument, TableFormatOption, open_corpus
+from insights.cli.options import CorpusArgument, NoRedactOption, TableFormatOption, open_corpus
 from insights.cli.printing import print_rows, say
 from insights.errors import UsageError
 
@@ -26,6 +26,7 @@ def detect(
     write: Annotated[bool, typer.Option("--write", help="Replace the signals in the corpus by what was seen.")] = False,
     signals: Annotated[bool, typer.Option("--signals", help="List every signal, not the count by detector.")] = False,
     format: TableFormatOption = "pretty",
+    no_redact: NoRedactOption = False,
 ) -> None:
     """Run the detectors over a corpus again, or rules of one's own.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from insights.cli import app
+from insights.cli.printing import safe
 
 if TYPE_CHECKING:
     from insights.corpus.load import Summary
@@ -78,50 +79,46 @@ def run(
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=None)
 
         def show(uri: str, done: int, total: int) -> None:
-            bar.update(task, description=f"reading {Path(uri).name[:40]}", completed=done, total=total)
+            bar.update(task, description=safe(f"reading {Path(uri).name[:40]}"), completed=done, total=total)
 
         return load(paths, output, format=format, fields=fields, jobs=jobs, progress=show)
 
 
 def print_summary(summary: Summary, file: Any = None) -> None:
     """What was read, dropped and why: a screenful."""
-    out = file or sys.stdout
+    to = file or sys.stdout
+
+    def out(line: str) -> None:
+        print(safe(line).replace("\n", "⏎"), file=to)
+
     t = summary.totals
     if not t:
-        print(
-            f"{summary.corpus}: nothing new; {summary.n_unchanged} sources unchanged, {summary.n_traces} traces",
-            file=out,
-        )
+        out(f"{summary.corpus}: nothing new; {summary.n_unchanged} sources unchanged, {summary.n_traces} traces")
         return
-    print(
-        f"{summary.corpus}: {t['traces']} traces, {t['steps']} steps, {t['tool_calls']} tool calls ({t['tool_errors']} errors)",
-        file=out,
+    out(
+        f"{summary.corpus}: {t['traces']} traces, {t['steps']} steps, {t['tool_calls']} tool calls ({t['tool_errors']} errors)"
     )
-    print(
-        f"  outcomes: {t['passed']} passed, {t['failed']} failed, {t['unlabelled']} unlabelled; {t['tasks']} tasks",
-        file=out,
-    )
-    print(
+    out(f"  outcomes: {t['passed']} passed, {t['failed']} failed, {t['unlabelled']} unlabelled; {t['tasks']} tasks")
+    out(
         f"  read now: {summary.n_new} traces from {summary.n_sources - summary.n_unchanged} files in {summary.seconds:.1f} s"
-        + (f"; {summary.n_unchanged} files unchanged" if summary.n_unchanged else ""),
-        file=out,
+        + (f"; {summary.n_unchanged} files unchanged" if summary.n_unchanged else "")
     )
     for name, (files, traces) in sorted(summary.by_format.items(), key=lambda f: -f[1][1]):
-        print(f"    {name}: {traces} traces from {files} {'file' if files == 1 else 'files'}", file=out)
+        out(f"    {name}: {traces} traces from {files} {'file' if files == 1 else 'files'}")
     if summary.not_read:
-        print(f"  not read: {len(summary.not_read)}", file=out)
+        out(f"  not read: {len(summary.not_read)}")
         for refusal in summary.not_read[:SHOWN]:
-            print(f"    {refusal.uri}: {refusal.reason}", file=out)
+            out(f"    {refusal.uri}: {refusal.reason}")
         if len(summary.not_read) > SHOWN:
-            print(f"    … and {len(summary.not_read) - SHOWN} more (table sources, status)", file=out)
+            out(f"    … and {len(summary.not_read) - SHOWN} more (table sources, status)")
     if summary.issues:
-        print("  lost, repaired or odd (table ingest_issues):", file=out)
+        out("  lost, repaired or odd (table ingest_issues):")
         for code, severity, n, detail in summary.issues[:SHOWN]:
-            print(f"    {code} ({severity}): {n} x, e.g. {detail[:140]}", file=out)
+            out(f"    {code} ({severity}): {n} x, e.g. {detail[:140]}")
         if len(summary.issues) > SHOWN:
-            print(f"    … and {len(summary.issues) - SHOWN} more kinds", file=out)
+            out(f"    … and {len(summary.issues) - SHOWN} more kinds")

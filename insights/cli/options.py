@@ -29,14 +29,15 @@ TableFormatOption = Annotated[
 
 
 def _show_secrets(wanted: bool) -> bool:
-    from insights.report.escape import SHOW_SECRETS
+    if wanted:
+        from primitives.secrets import SHOWN
 
-    SHOW_SECRETS.set(wanted)
+        SHOWN.set(True)
     return wanted
 
 
 NoRedactOption = Annotated[
-    bool, typer.Option("--no-redact", help="Print what looks like a secret, too.", callback=_show_secrets)
+    bool, typer.Option("--no-redact", help="Print and write what looks like a secret, too.", callback=_show_secrets)
 ]
 
 

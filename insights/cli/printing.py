@@ -1,7 +1,7 @@
 """Data on stdout: tables for reading, and JSON, CSV and Markdown for programs and documents.
 
 What a trace holds is hostile: for reading it goes through `safe`, so that no control or hidden character reaches a
-terminal; JSON escapes control characters itself, CSV is the text as it is.
+terminal; JSON escapes control characters itself, CSV is the text as it is. Secrets are masked in every style.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CELL_CHARS = 200  # of one cell of a table for reading; json and csv give the wh
 
 def say(text: str) -> None:
     """A remark for the person at the terminal; never data."""
-    print(text, file=sys.stderr)
+    print(safe(text), file=sys.stderr)
 
 
 def plain(value: Any) -> Any:
@@ -48,17 +48,8 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def redacted(value: Any) -> Any:
-    """The value with every text in it as `unsecret` gives it."""
-    if isinstance(value, str):
-        return unsecret(value)
-    if isinstance(value, dict):
-        return {key: redacted(part) for key, part in value.items()}
-    return [redacted(part) for part in value] if isinstance(value, (list, tuple)) else value
-
-
 def print_json(value: Any) -> None:
-    print(json.dumps(plain(value), ensure_ascii=False, indent=2))
+    print(json.dumps(unsecret(plain(value)), ensure_ascii=False, indent=2))
 
 
 def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], style: str) -> None:
@@ -69,7 +60,7 @@ def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], style: str) 
     elif style == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([_cell(v) for v in row] for row in rows)
+        writer.writerows([_cell(unsecret(plain(v))) for v in row] for row in rows)
     elif style == "md":
         print("| " + " | ".join(markdown_cell(c) for c in columns) + " |")
         print("|" + " --- |" * len(columns))
@@ -91,7 +82,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    lines = (json.dumps(dict(zip(columns, map(plain, row), strict=True)), ensure_ascii=False) for row in rows)
+    lines = (json.dumps(unsecret(dict(zip(columns, map(plain, row), strict=True))), ensure_ascii=False) for row in rows)
     first = next(lines, None)
     if first is None:
         print("[]")

@@ -13,7 +13,7 @@ import typer
 
 from insights.cli import app
 from insights.cli.options import CorpusArgument, FormatOption, NoRedactOption, TableFormatOption, open_corpus
-from insights.cli.printing import batches, print_json, print_rows, redacted, safe, say
+from insights.cli.printing import batches, print_json, print_rows, safe, say
 from insights.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ TraceArgument = Annotated[
 
 
 @app.command()
-def info(corpus: CorpusArgument, format: FormatOption = "pretty") -> None:
+def info(corpus: CorpusArgument, format: FormatOption = "pretty", no_redact: NoRedactOption = False) -> None:
     """Say what a corpus holds.
 
     Outcomes, agents, tasks, tools, cost, detectors, slices, and what could not be read; as JSON also every table.
@@ -55,6 +55,7 @@ def sql(
     ],
     limit: Annotated[int | None, typer.Option(help="At most so many rows.", min=1)] = None,
     format: TableFormatOption = "pretty",
+    no_redact: NoRedactOption = False,
 ) -> None:
     """Run one read-only SQL query over a corpus.
 
@@ -110,8 +111,10 @@ def search(
             raise UsageError(str(error)) from error
     for remark in remarks:
         say(str(remark.message))
+    if not no_redact:
+        hits["snippet"] = [_masked(opened, hit) for hit in hits.itertuples()]
     if format != "pretty":
-        print_rows(list(hits.columns), redacted(list(hits.itertuples(index=False, name=None))), format)
+        print_rows(list(hits.columns), list(hits.itertuples(index=False, name=None)), format)
         return
     for hit in hits.itertuples():
         same = f", the same text in {hit.same} steps" if (getattr(hit, "same", 1) or 1) > 1 else ""
@@ -143,7 +146,7 @@ def show(
     if cited is not None and start is None and end is None:
         start, end = max(0, cited - AROUND), cited + AROUND + 1
     if format == "json":
-        print_json(redacted(trace_facts(opened, trace_id, start or 0, end)))
+        print_json(trace_facts(opened, trace_id, start or 0, end))
         return
     text = safe(opened.read(trace_id, start=start or 0, end=end, max_chars=max_chars))
     print(f"```\n{text}\n```" if format == "md" else text)
@@ -169,7 +172,7 @@ def replay(
     trace_id, cited = _meant(opened, trace)
     found = trace_facts(opened, trace_id, 0, None if cited is None else cited + 1)
     if format == "json":
-        print_json(redacted(found))
+        print_json(found)
         return
     begun = found["trace"].get("started_at")
     for step in found["steps"]:
@@ -183,11 +186,21 @@ def replay(
 def _step_lines(step: dict[str, Any], begun: Any, style: str) -> list[str]:
     clock = f" +{(step['ts'] - begun).total_seconds():.0f}s" if step["ts"] and begun else ""
     bold = "**" if style == "md" else ""
-    lines = [f"{bold}#{step['seq']} {step['role'] or step['kind']}{clock}{bold}"]
+    lines = [f"{bold}#{step['seq']} {safe(step['role'] or step['kind'])}{clock}{bold}"]
     text = "\n".join(filter(None, (step["reasoning"], step["text"])))
     lines += [f"    {line}" for line in safe(text).splitlines()]
     lines += [f"    -> {safe(c['name'] or '?')}({safe(c['args_text'] or '')})" for c in step["tool_calls"]]
     return lines + [f"  ! {s['detector']} ({s['severity']}): {safe(s['detail'] or '')}" for s in step["signals"]]
+
+
+def _masked(corpus: Corpus, hit: Any) -> str:
+    """The snippet of a hit, masked by what stands in the whole text: a snippet may begin in the midst of a secret."""
+    from insights.findings.citations import texts_of
+    from primitives.secrets import excerpt, mask
+
+    start, end = int(hit.start), int(hit.end)
+    whole = next((t for t in texts_of(corpus, hit.trace_id, hit.seq) if t[start:end] == hit.snippet), None)
+    return mask(hit.snippet)[0] if whole is None else excerpt(whole, start, end)
 
 
 def _meant(corpus: Corpus, trace: str) -> tuple[str, int | None]:

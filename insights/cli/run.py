@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from insights.cli import app
-from insights.cli.options import FormatOption, RunArgument, open_corpus
+from insights.cli.options import FormatOption, NoRedactOption, RunArgument, open_corpus
 from insights.cli.printing import print_json, print_rows, safe, say
 from insights.errors import UsageError
 
@@ -30,6 +31,7 @@ def report(
     run: RunArgument,
     write: Annotated[bool, typer.Option("--write", help="Render report.md and report.html again.")] = False,
     format: FormatOption = "pretty",
+    no_redact: NoRedactOption = False,
 ) -> None:
     """Print a run's report: its head, or all of it as Markdown or JSON.
 
@@ -48,14 +50,18 @@ def report(
         render_again(loaded, folder, open_corpus(corpus_of(loaded, folder)))
         say(f"written: {folder / 'report.md'}, {folder / 'report.html'}")
     if format == "json":
-        print((folder / FILE_NAME).read_text(encoding="utf-8"), end="")
+        print_json(json.loads((folder / FILE_NAME).read_text(encoding="utf-8")))
     else:
         print(render(loaded) if format == "md" else head(loaded, folder))
 
 
 @app.command()
 def verify(
-    run: RunArgument, on: OnOption = None, finding: FindingOption = None, format: FormatOption = "pretty"
+    run: RunArgument,
+    on: OnOption = None,
+    finding: FindingOption = None,
+    format: FormatOption = "pretty",
+    no_redact: NoRedactOption = False,
 ) -> None:
     """Count a run's findings again: same, moved or gone.
 
@@ -83,6 +89,7 @@ def gate(
     on: Annotated[Path, typer.Option("--on", metavar="CORPUS", help="The corpus of the release under test.")],
     finding: FindingOption = None,
     format: FormatOption = "pretty",
+    no_redact: NoRedactOption = False,
 ) -> None:
     """Fail when a finding of a run is back in another corpus.
 
@@ -115,6 +122,7 @@ def compare(
     b: Annotated[Path, typer.Argument(metavar="B", help="Another of the same sort.")],
     limit: Annotated[int, typer.Option(help="Rows for reading; json has all.", min=1)] = ROWS,
     format: FormatOption = "pretty",
+    no_redact: NoRedactOption = False,
 ) -> None:
     """Compare two corpora, or the findings of two runs.
 
@@ -140,6 +148,7 @@ def regress(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the set; made if need be.")],
     per_finding: Annotated[int, typer.Option(help="Exemplar tasks of one finding.", min=1)] = 10,
     format: FormatOption = "pretty",
+    no_redact: NoRedactOption = False,
 ) -> None:
     """Write a regression set: the tasks that show a finding best.
 

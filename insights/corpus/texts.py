@@ -119,8 +119,9 @@ def _windows(path: Path, size: int, most: int) -> Sample:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         at = 0
         for start, end in _starts(size, most):
-            for key, text, at in _from_first_key(data, max(at, start), end):  # noqa: B007 a long string ends in a later window
+            for key, text, ended in _from_first_key(data, max(at, start), end):
                 found.texts.extend(strings(text, key))
+                at = ended  # of a long string in a later window
     return found
 
 

@@ -2,7 +2,7 @@
 
 One line in OpenAI's chat format, written anew after every turn: a killed run leaves what there was. What its cells gave is
 kept in RUN/resume/<agent>.json: a resumed run tells it to the model again word for word, so that answers are found in the
-cache even where a cell prints a clock or rows in no fixed order.
+cache even where a cell prints a clock or rows in no fixed order. Both are masked, as what the model was told.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from insights.models import Message, Usage
+from primitives.secrets import unsecret
 
 if TYPE_CHECKING:
     from insights.models import Reply
@@ -26,6 +27,7 @@ class Transcript:
         self.agent, self.about = agent, about
         self.usage = Usage(usd=0.0)
         self.seconds = 0.0
+        self.failed: set[str | None] = set()  # calls whose cell raised, or which were not run
         self._said: tuple[str, Sequence[Message]] | None = None
         self._cells = run / "resume" / f"{agent}.json"
         self._outputs: dict[str, list[str]] = _load(self._cells)
@@ -63,22 +65,22 @@ class Transcript:
             "duration_s": round(self.seconds, 3),
             "end_reason": ended,
         }
-        chat = [{"role": "system", "content": system}, *(_chat(message) for message in messages)]
+        chat = [{"role": "system", "content": system}, *(self._chat(message) for message in messages)]
         known = {name: value for name, value in metadata.items() if value is not None}
-        _write(self.path, {"id": f"{self.about['run_id']}/{self.agent}", "messages": chat, "metadata": known})
+        _write(self.path, {"trace_id": f"{self.about['run_id']}/{self.agent}", "messages": chat, "metadata": known})
 
-
-def _chat(message: Message) -> dict[str, Any]:
-    if message.role == "tool":
-        return {"role": "tool", "tool_call_id": message.call_id, "content": message.text}
-    said: dict[str, Any] = {"role": message.role, "content": message.text}
-    if message.calls:
-        said["tool_calls"] = [
-            {"id": c.id, "type": "function",
-             "function": {"name": c.name, "arguments": c.broken or json.dumps(c.arguments, ensure_ascii=False)}}
-            for c in message.calls
-        ]  # fmt: skip
-    return said
+    def _chat(self, message: Message) -> dict[str, Any]:
+        if message.role == "tool":
+            said: dict[str, Any] = {"role": "tool", "tool_call_id": message.call_id, "content": message.text}
+            return said | ({"is_error": True} if message.call_id in self.failed else {})
+        spoken: dict[str, Any] = {"role": message.role, "content": message.text}
+        if message.calls:
+            spoken["tool_calls"] = [
+                {"id": c.id, "type": "function",
+                 "function": {"name": c.name, "arguments": c.broken or json.dumps(c.arguments, ensure_ascii=False)}}
+                for c in message.calls
+            ]  # fmt: skip
+        return spoken
 
 
 def _load(path: Path) -> dict[str, list[str]]:
@@ -90,5 +92,7 @@ def _load(path: Path) -> dict[str, list[str]]:
 def _write(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(value, ensure_ascii=False, default=str) + "\n", encoding="utf-8", errors="replace")
+    fresh.write_text(
+        json.dumps(unsecret(value), ensure_ascii=False, default=str) + "\n", encoding="utf-8", errors="replace"
+    )
     fresh.replace(path)

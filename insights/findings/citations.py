@@ -1,7 +1,8 @@
 """Citations: checked verbatim against the step they name, and chosen from a predicate's matches where none were given.
 
 A quotation holds when it stands, character for character, in the step's text or reasoning, or in the name, arguments
-or result of a call made there. One that does not match is counted as failed and never shown as support.
+or result of a call made there. One that does not match is counted as failed and never shown as support. One that holds
+`[masked: …]` (from a report, or from a model that saw masked text) holds when it stands in the step masked alike.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from insights.findings.predicate import Match
 from insights.records import Citation
+from primitives.secrets import MASK, mask
 
 if TYPE_CHECKING:
     from primitives.corpus import Corpus
@@ -38,7 +40,22 @@ def _stands(corpus: Corpus, citation: Citation) -> bool:
              AND (contains(args_text, $q) OR contains(name, $q)))""",
         {"t": citation.trace_id, "s": citation.seq, "q": quote},
     ).fetchall()
-    return bool(row[0][0])
+    return bool(row[0][0]) or (MASK in quote and _stands_masked(corpus, citation.trace_id, citation.seq, quote))
+
+
+def _stands_masked(corpus: Corpus, trace_id: str, seq: int, quote: str) -> bool:
+    """Whether the quotation is of the masked step; it may begin or end where a secret was cut, so its ends need not be whole."""
+    return any(quote in mask(text)[0] for text in texts_of(corpus, trace_id, seq))
+
+
+def texts_of(corpus: Corpus, trace_id: str, seq: int) -> list[str]:
+    """What may be quoted of a step: its text and reasoning, and the arguments and results of the calls made there."""
+    rows = corpus.con.execute(
+        "SELECT unnest([text, reasoning]) AS said FROM steps WHERE trace_id = $t AND seq = $s UNION ALL "
+        "SELECT unnest([args_text, result_text, name]) FROM tool_calls WHERE trace_id = $t AND call_seq = $s",
+        {"t": trace_id, "s": seq},
+    ).fetchall()
+    return [said for (said,) in rows if said]
 
 
 def choose(corpus: Corpus, matches: Sequence[Match], role: Literal["support", "counter"], most: int) -> list[Citation]:

@@ -28,9 +28,11 @@ def write(report: Report, run_dir: Path, *, corpus: Corpus, cells: Sequence[Any]
     from insights.report.context import around_citations
     from insights.report.html import render as html
     from insights.report.markdown import render as markdown
+    from insights.report.masking import masked
     from insights.report.notebook import render as notebook
 
     check(report)
+    report = masked(report, corpus)
     around = around_citations(report, corpus)
     files = {trace_ids_file(f.id): write_ids(f.trace_ids) for f in report.findings}
     files["report.md"] = markdown(report)
@@ -45,7 +47,9 @@ def render_again(report: Report, run_dir: Path, corpus: Corpus) -> None:
     from insights.report.context import around_citations
     from insights.report.html import render as html
     from insights.report.markdown import render as markdown
+    from insights.report.masking import masked
 
+    report = masked(report, corpus)
     _replace(run_dir / "report.md", markdown(report))
     _replace(run_dir / "report.html", html(report, around_citations(report, corpus)))
 

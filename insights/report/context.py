@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from insights.records import Report
 from insights.report.escape import shortened
+from primitives.secrets import unsecret
 
 if TYPE_CHECKING:
     from primitives.corpus import Corpus
@@ -44,7 +45,7 @@ def around_citations(report: Report, corpus: Corpus) -> dict[tuple[str, int], li
     if not quotes:
         return {}
     rows = corpus.con.execute(STEPS, {"ids": [t for t, _ in quotes], "seqs": [s for _, s in quotes]}).fetchall()
-    steps = {(trace_id, seq): (role or "", _whole(text, calls)) for trace_id, seq, role, text, calls in rows}
+    steps = {(trace_id, seq): (role or "", unsecret(_whole(text, calls))) for trace_id, seq, role, text, calls in rows}
     return {key: _window(key, quote, steps) for key, quote in quotes.items()}
 
 

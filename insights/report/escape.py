@@ -8,9 +8,8 @@ what looks like a secret is masked, here at the last moment, so that what is sto
 from __future__ import annotations
 
 import re
-from contextvars import ContextVar
+from typing import Any
 
-SHOW_SECRETS: ContextVar[bool] = ContextVar("SHOW_SECRETS", default=False)
 INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"
     "\ud800-\udfff\U000e0000-\U000e007f]"
@@ -32,11 +31,11 @@ def visible(text: str) -> str:
     return INVISIBLE.sub(lambda match: f"‹U+{ord(match[0]):04X}›", unsecret(text))
 
 
-def unsecret(text: str) -> str:
-    """The text with [masked: kind] where a secret seems to stand, unless SHOW_SECRETS is set (`--no-redact`)."""
-    from primitives.secrets import mask
+def unsecret(value: Any) -> Any:
+    """The value with [masked: kind] where a secret seems to stand in a text of it (`primitives.secrets`, imported late)."""
+    from primitives.secrets import unsecret
 
-    return text if SHOW_SECRETS.get() else mask(text)[0]
+    return unsecret(value)
 
 
 def one_line(text: str) -> str:
@@ -46,7 +45,11 @@ def one_line(text: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """The text, or its head and tail around a count of what was left out; `limit` is in characters."""
+    """The text, or its head and tail around a count of what was left out; `limit` is in characters.
+
+    Masked before it is cut: a cut may part a secret from what tells that it is one.
+    """
+    text = unsecret(text)
     if len(text) <= limit:
         return text
     head, tail = limit * 2 // 3, limit // 3

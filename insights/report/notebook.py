@@ -8,6 +8,7 @@ from typing import Any
 
 from insights.records import Report
 from insights.report import escape, words
+from primitives.secrets import unsecret
 
 OUTPUT_CHARS = 20_000  # of one output; the run's own record holds the rest
 OPENING = """from primitives import open_corpus
@@ -55,7 +56,7 @@ def _agents(cells: Sequence[Any]) -> Iterator[Any]:
         yield v4.new_markdown_cell(f"## {escape.markdown(str(agent))}")
         for cell in run:
             count += 1
-            yield v4.new_code_cell(cell.code, execution_count=count, outputs=list(_outputs(cell, count)))
+            yield v4.new_code_cell(unsecret(cell.code), execution_count=count, outputs=list(_outputs(cell, count)))
 
 
 def _outputs(cell: Any, count: int) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from insights.records import Finding, Report
 from insights.report.facts import trace_facts
 from insights.report.findings_json import trace_ids_file
+from primitives.secrets import unsecret
 
 if TYPE_CHECKING:
     from primitives.corpus import Corpus
@@ -40,10 +41,12 @@ def regress(report: Report, corpus: Corpus, out: Path, *, per_finding: int = PER
             continue
         cases = list(_cases(f, corpus, per_finding))
         name = Path(trace_ids_file(f.id)).with_suffix(".jsonl").name
-        (out / name).write_text("".join(json.dumps(c, ensure_ascii=False, default=str) + "\n" for c in cases), "utf-8")
+        (out / name).write_text(
+            "".join(json.dumps(unsecret(c), ensure_ascii=False, default=str) + "\n" for c in cases), "utf-8"
+        )
         counts[f.id] = len(cases)
     (out / "manifest.json").write_text(
-        json.dumps(_manifest(report, counts), ensure_ascii=False, indent=1) + "\n", "utf-8"
+        json.dumps(unsecret(_manifest(report, counts)), ensure_ascii=False, indent=1) + "\n", "utf-8"
     )
     return counts
 

@@ -11,6 +11,7 @@ from insights.errors import PredicateError
 from insights.findings import predicate as predicates
 from insights.findings.verdict import contrast, count
 from insights.records import Contrast, Finding, Prevalence, Report
+from primitives.secrets import MASK
 
 if TYPE_CHECKING:
     from primitives.corpus import Corpus
@@ -93,6 +94,8 @@ def _uncountable(f: Finding, corpus: Corpus) -> str | None:
     """Why the finding cannot be counted on this corpus by its predicate alone; None when it can."""
     if "gold" in f.prevalence.method:
         return "a model judged this property; its prevalence comes from re-read samples: ask again on this corpus"
+    if MASK in f.predicate.code:
+        return "its predicate names a secret, which the report masks: ask again with --no-redact to count it again"
     if not READS_LABELS.search(f.predicate.code):
         return None
     row = corpus.con.execute(

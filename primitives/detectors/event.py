@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+
+from primitives.secrets import mask
 
 KINDS = (
     "system",  # instructions: system or developer message
@@ -156,35 +157,12 @@ def _hash(args: Any, text: str | None) -> int:
         return hash(text)
 
 
-_SECRETS = re.compile(
-    r"\b(?:sk-[\w-]{8,}|gh[opsu]_\w{10,}|github_pat_\w{10,}|xox[abprs]-[\w-]{8,}|AKIA[A-Z0-9]{12,}|AIza[\w-]{20,}"
-    r"|eyJ[\w-]{10,}\.[\w.-]+|(?<=Bearer )[\w.~+/-]{8,})"
-    r"|(?<=-----BEGIN )[A-Z ]*PRIVATE KEY-----.*"
-)
-_NAMED_SECRET = re.compile(
-    r"(?i)((?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?token|auth[_-]?token)\w*"
-    r"[\\\"']*\s*[:=]\s*[\\\"']*)"
-    r"([^\s\"'\\,;}]{3,})"
-)
-
-
-_SECRET_HINTS = (
-    *("sk-", "gh", "AKIA", "AIza", "eyJ", "xox", "earer ", "PRIVATE"),
-    *("assw", "assphrase", "ecret", "ASSW", "ECRET", "pi_key", "pi-key", "piKey", "pikey", "PI_KEY", "oken", "OKEN"),
-)
-
-
 def masked(detail: str) -> str:
-    """At most DETAIL_CHARS of a text, what looks like a secret replaced by asterisks."""
-    for hint in _SECRET_HINTS:
-        if hint in detail:
-            break
-    else:
-        return detail[:DETAIL_CHARS]
-    return _NAMED_SECRET.sub(r"\1***", _SECRETS.sub("***", detail))[:DETAIL_CHARS]
+    """At most DETAIL_CHARS of a text, secrets masked (see `primitives.secrets`)."""
+    return mask(detail[: 4 * DETAIL_CHARS])[0][:DETAIL_CHARS]
 
 
 def line(text: str | None, chars: int = 120) -> str:
     """The beginning of a text as one line."""
-    head = " ".join((text or "")[: 2 * chars].split())
+    head = " ".join(mask((text or "")[: 4 * chars])[0].split())  # before the cut, which may part a secret from its name
     return head if len(head) <= chars else head[: chars - 1] + "…"

@@ -9,7 +9,7 @@ import pytest
 
 from insights.cli import main
 from insights.corpus.load import ingest
-from insights.report.escape import SHOW_SECRETS, markdown
+from insights.report.escape import markdown
 from primitives.secrets import count, mask, suspects
 from tests.corpus.chats import chat, write
 from tests.models.test_redaction import SECRETS
@@ -43,7 +43,6 @@ def test_printing_masks_unless_told(corpus, capsys, command):
     assert KEY not in out and "[masked: provider key]" in out
     assert main([*arguments, "--no-redact"]) == 0
     assert KEY in capsys.readouterr().out
-    SHOW_SECRETS.set(False)
 
 
 def test_a_quotation_in_a_report_is_masked_not_what_is_stored(corpus):
