@@ -1,6 +1,6 @@
 """Do the statistics keep their promises? Simulations of coverage, size and false discoveries, and times.
 
-    python benchmarks/statistics.py [--quick] [--only coverage,size,discoveries,effects,null,speed] [-o FILE.md]
+    python benchmarks/statistics.py [--quick] [--only coverage,pooled,size,discoveries,effects,null,speed] [-o FILE.md]
 
 Writes one Markdown table per question. Seeded. `null` needs ../shared (skipped, with a word, where it is absent).
 """
@@ -62,9 +62,58 @@ def coverage(repeats: int) -> Iterator[Row]:
         )
 
 
-def _covered(ends: list[tuple[float, float]], truth: float) -> str:
+def _covered(ends: list[tuple[float, float]], truth: float | np.ndarray) -> str:
     low, high = np.array(ends).T
     return f"{((low <= truth) & (truth <= high)).mean():.1%} / {(high - low).mean():.3f}"
+
+
+def pooled(repeats: int) -> Iterator[Row]:
+    """Gold of several labels read once a trace: coverage and width by label's own sample, and by every reading at hand."""
+    yield (
+        "labels, traces, gold a label",
+        "readings, label by label",
+        "readings, pooled",
+        "own sample",
+        "every reading as if at random",
+    )
+    rng = np.random.default_rng(6)
+    for labels, traces, gold in ((6, 300, 40), (10, 300, 40), (6, 2_000, 100), (6, 300, 20)):
+        apart, together = [], []
+        own: list[tuple[float, float, float]] = []
+        every: list[tuple[float, float, float]] = []
+        for r in range(max(repeats // 10, 20)):
+            trouble = rng.beta(0.6, 2.0, traces)  # what makes the labels go together
+            truth = rng.random((traces, labels)) < trouble[:, None] * np.linspace(0.2, 0.9, labels)
+            says = np.where(truth, rng.random(truth.shape) < 0.85, rng.random(truth.shape) >= 0.95)
+            order = rng.permutation(traces)
+            chosen = [
+                [order[says[order, i] == side][: gold // 2] for side in (True, False)] if says[:, i].any() else []
+                for i in range(labels)
+            ]
+            read = np.unique(np.concatenate([side for sides in chosen for side in sides]))
+            apart.append(sum(len(side) for sides in chosen for side in sides))
+            together.append(len(read))
+            for i, sides in enumerate(chosen):
+                if sides:
+                    at_hand = [read[says[read, i] == side] for side in (True, False)]
+                    share = truth[:, i].mean()
+                    own.append((*_gold_interval(truth[:, i], says[:, i], sides, r), share))
+                    every.append((*_gold_interval(truth[:, i], says[:, i], at_hand, r), share))
+        yield (
+            f"{labels}, {traces:,}, {gold}",
+            f"{np.mean(apart):.0f}",
+            f"{np.mean(together):.0f}",
+            *(
+                _covered([(low, high) for low, high, _ in ends], np.array([e[2] for e in ends]))
+                for ends in (own, every)
+            ),
+        )
+
+
+def _gold_interval(truth: np.ndarray, says: np.ndarray, sides: list[np.ndarray], seed: int) -> tuple[float, float]:
+    counts = [(int(truth[side].sum()), len(side)) for side in sides]
+    found = judged.stratified_gold(int(says.sum()), int((~says).sum()), counts[0], counts[1], seed=seed)
+    return found.low, found.high
 
 
 def _confounded(
@@ -279,6 +328,7 @@ def _large(folder: Path, traces: int) -> Path:
 
 QUESTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
     "coverage": coverage,
+    "pooled": pooled,
     "size": size,
     "discoveries": discoveries,
     "effects": effects,
