@@ -33,7 +33,7 @@ def submit_hypothesis(
     population: str | None = None,
     about: dict[str, Any] | None = None,
 ) -> str:
-    """Propose a hypothesis for testing over the whole corpus. Gives its id.
+    """Propose a hypothesis for testing; kind: contrast, prevalence, environment, label_defect or rare. Gives its id.
 
     statement: one sentence that could be wrong, about traces, not about one trace.
     predicate: one SELECT giving trace_id and, where it can, seq and quote, of the traces that have the property.
@@ -77,7 +77,7 @@ def submit_finding(
     data_gap: str = "",
     notes: list[str] = [],  # noqa: B006
 ) -> dict[str, Any]:
-    """Report a finding. The host counts, tests and checks every quote itself and says what it found.
+    """Report a finding, citing {"trace_id", "seq", "quote", "role": "support" or "counter"}; the host counts, tests, checks.
 
     hypothesis_id: the hypothesis that was tested, None for a finding without one.
     title, claim, mechanism: a headline; what is true, without numbers (the host counts); why it happens.
@@ -116,7 +116,7 @@ def submit_finding(
 
 @verb(acts=True)
 def explain(corpus: Corpus, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Say of failed runs, one by one, what went wrong in each: the report lists every failure under one root cause.
+    """Say what went wrong in failed runs: dicts of trace_id, cause, who, seq, quote, instead, finding; see the manual.
 
     runs: dicts of trace_id; cause (the first thing that went wrong and decided the outcome, one sentence that names the
     mechanism); who (agent, simulated_user, environment, grader); seq and quote (verbatim, the step that shows it);

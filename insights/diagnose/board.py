@@ -57,13 +57,18 @@ class Board:
     read: dict[str, FailedRun] = field(
         default_factory=dict
     )  # failed traces that a reader has explained; findings by id here
+    looked: set[str] = field(default_factory=set)  # agents that have explained runs of the confirmation half
     unseen: dict[str, int] = field(default_factory=dict)  # agent -> cells it had run when it last submitted a finding
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        rows = self.corpus.con.execute("SELECT trace_id, success FROM traces").fetchall()
-        self.failed = [t for t, success in rows if success is False]
-        self.n_passed = sum(success is True for _, success in rows)
+        half = self.confirmation or "false"
+        rows = self.corpus.con.execute(
+            f"SELECT trace_id, success, {half} AS held FROM traces ORDER BY held, trace_id"
+        ).fetchall()
+        self.failed = [t for t, success, _ in rows if success is False]  # those of the discovery half first
+        self.kept_back = {t for t, _, held in rows if held}
+        self.n_passed = sum(success is True for _, success, _ in rows)
         self.n_traces = len(rows)
 
     @property
@@ -124,7 +129,7 @@ class Board:
         self.hypotheses[hypothesis_id] = h
         mined = self.confirmation if h.about.get("mined") else None
         found = examine(self.corpus, h, confirmation=mined, given=citations, words=words)
-        found = replace(found, own="mined" in h.about and self.confirmation is None)
+        found = replace(found, own="mined" in h.about and (self.confirmation is None or h.slot in self.looked))
         self.examined[hypothesis_id] = found
         self.submitted_by[hypothesis_id] = slot
         self.unseen[slot] = self._cells_of(slot)
@@ -141,9 +146,14 @@ class Board:
                 "print the result, mend what was refuted or refused, and finish in a cell of its own",
             )
 
-    def explain(self, runs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Keep what a reader says of failed runs. What cannot be kept is told back by trace, with the reason."""
+    def explain(self, slot: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Keep what a reader says of failed runs. What cannot be kept is told back by trace, with the reason.
+
+        What an agent proposes that has read runs of the confirmation half is not tested by that half.
+        """
         failed, kept, refused = set(self.failed), 0, {}
+        if {str(run.get("trace_id")) for run in runs} & self.kept_back:
+            self.looked.add(slot)
         for run in runs:
             trace_id = str(run.get("trace_id"))
             try:
@@ -157,10 +167,11 @@ class Board:
         return {"kept": kept, "refused": refused, "unread": len(failed - self.read.keys())}
 
     def _explained(self, trace_id: str, run: dict[str, Any]) -> FailedRun:
-        from insights.diagnose.quotes import find_quote
+        from insights.diagnose.quotes import LEAST_WORDS, find_quote
 
         before = self.read.get(trace_id)
-        named = str(run["finding"]) if self._holds(trace_id, run.get("finding")) else before and before.finding_id
+        known = before.finding_id if before is not None else None
+        named = str(run["finding"]) if self._holds(trace_id, run.get("finding")) else known
         if before is not None and not run.get("cause"):
             return replace(before, finding_id=named)
         cause, who = str(run.get("cause") or "").strip(), str(run.get("who")).strip().replace(" ", "_")
@@ -169,7 +180,10 @@ class Board:
         seq = run.get("seq")
         place = find_quote(self.corpus, trace_id, seq if isinstance(seq, int) else None, str(run.get("quote") or ""))
         if place is None:
-            raise GatewayRefused("the quotation does not stand in the trace", "copy it letter by letter")
+            raise GatewayRefused(
+                "the quotation does not stand in the trace or is too short to show anything",
+                f"copy {LEAST_WORDS} words or more, letter by letter",
+            )
         instead = str(run.get("instead") or "")
         return FailedRun(trace_id, named, who, cause[:SAID_CHARS], *place, instead[:SAID_CHARS])
 
@@ -186,7 +200,7 @@ class Board:
         return {t: Root(run.actor, run.finding_id) for t, run in self.read.items()}
 
     def failed_runs(self, causes: Sequence[Cause]) -> tuple[FailedRun, ...]:
-        """Every failed trace under the cause that it is counted for; none where nobody read any."""
+        """Every failed trace under the cause that it is counted for, those read first; none where nobody read any."""
         if not self.read:
             return ()
         rows = []
@@ -194,7 +208,7 @@ class Board:
             for trace_id in cause.trace_ids:
                 silent = FailedRun(trace_id, None, cause.actor, "", None, "", "")
                 rows.append(replace(self.read.get(trace_id, silent), finding_id=cause.finding_id))
-        return tuple(rows)
+        return tuple(sorted(rows, key=lambda run: not run.cause))
 
     def seen(self, id: str) -> dict[str, Any]:
         """What the host saw of a finding, in short, for whoever sent the agent that submitted it."""
@@ -215,7 +229,7 @@ class Board:
         return {
             "id": found.hypothesis.id,
             "verdict_so_far": decided,
-            "why": why + (SYMPTOM_ONLY if _tier(found) == SYMPTOM and found.hypothesis.kind != "contrast" else ""),
+            "why": why + _more(found, decided),
             "prevalence": {"k": p.k, "n": p.n, "low": p.low, "high": p.high, "method": p.method},
             "failed_with_it": found.terminal,
             "passed_with_it": found.recovered,
@@ -299,6 +313,17 @@ class Board:
             },
             "broad": broad,
         }
+
+
+def _more(found: Examined, decided: str) -> str:
+    """What an agent should know beside the verdict: on how little a contrast was tested, or that a finding is a symptom."""
+    if found.hypothesis.kind != "contrast":
+        return SYMPTOM_ONLY if _tier(found) == SYMPTOM else ""
+    c = found.contrast
+    if decided != "inconclusive" or c is None:
+        return ""
+    tested = f"{c.with_.k} of {c.with_.n} with it succeed, {c.without.k} of {c.without.n} without"
+    return f"; tested on traces that did not suggest it: {tested}. Too few to tell, which refutes nothing"
 
 
 def _tier(found: Examined) -> int:

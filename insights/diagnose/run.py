@@ -69,7 +69,11 @@ class Run:
         held = ranked([f for f in findings if f.verdict in ("confirmed", "descriptive")], self.question.intent)
         causes = partition(held, self.board.failed, self._tiers(held), self.board.roots())
         used = {c.finding_id for c in causes}
-        shown = [f for i, f in enumerate(held) if i < MOST_FINDINGS or f.id in used or self.board.by_model(f.id)]
+        shown = [
+            f
+            for i, f in enumerate(held)
+            if i < MOST_FINDINGS or f.id in used or f.kind == "label_defect" or self.board.by_model(f.id)
+        ]
         findings = renumbered(shown)
         ids = {old.id: new.id for old, new in zip(shown, findings, strict=True)}
         causes = tuple(replace(c, finding_id=ids.get(c.finding_id or "")) for c in causes)
@@ -200,7 +204,7 @@ class Run:
             "submit_finding": submit_finding,
             "dispatch": dispatch,
             "coverage": board.coverage,
-            "explain": board.explain,
+            "explain": lambda runs: board.explain(agent, runs),
             "finish": finish,
             "save_cohort": lambda name, trace_ids: labels.save_cohort(self.corpus, name, trace_ids, self.folder.name),
         }

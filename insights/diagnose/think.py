@@ -116,11 +116,13 @@ class Thinker:
         keep(self.board, self.agent, cell)
         if cell.error:
             self.slips["cells that failed"] += 1
+            self.transcript.failed.add(call.id)
         text = self.transcript.same_as_before(f"{turn}.{nth}", code, cell.text())
         return Message("tool", self.marks.around(text, "output"), call_id=call.id)
 
     def _slip(self, what: str, call: Call, told: str) -> Message:
         self.slips[what] += 1
+        self.transcript.failed.add(call.id)
         return Message("tool", f"not run: {told}", call_id=call.id)
 
     def _failed(self, error: ModelError) -> Outcome:

@@ -30,7 +30,7 @@ class Examined:
     recovered: int | None
     words: dict[str, Any] = field(default_factory=dict)  # title, claim, mechanism, taxonomy, fix, … by the Investigator
     notes: tuple[str, ...] = ()
-    own: bool = False  # suggested by these very traces, and no other half to test it on
+    own: bool = False  # suggested by some of the traces that it is tested on
 
 
 def examine(
@@ -110,7 +110,7 @@ def verdict(examined: Examined, q: float | None, *, labelled: bool) -> tuple[Exa
     supports = sum(c.role == "support" for c in examined.citations)
     decided, why = decide(examined.hypothesis.kind, examined.prevalence, examined.contrast, supports, labelled=labelled)
     if decided == "confirmed" and examined.hypothesis.kind == "contrast" and examined.own:
-        decided, why = "descriptive", f"an association, seen and tested on the same traces: too few to halve ({why})"
+        decided, why = "descriptive", f"an association: traces that suggested it are among those it is tested on ({why})"
     return examined, decided, why
 
 

@@ -11,9 +11,12 @@ PURITY = 0.6  # of the traces with the property that have an outcome, the share 
 UNREAD = 0.2  # share of a population that may be unjudged before a finding explains nothing
 MARGIN = 0.1  # share points by which a cause's traces must fail more often than the rest
 ASSOCIATED = 0.9  # the same for a contrast that could not be adjusted for task difficulty: nearly all must fail
+READ = (
+    1  # below it: what ended the run from outside, and mechanisms that a reader gave; they are asked before single runs
+)
 SYMPTOM = 2  # tier from which findings say what differs from the reference, and not why
 NO_CAUSE = 9  # tier of findings that describe and do not explain: a symptom, a suspicion against tasks, a slice
-MOST_CAUSES = 14  # rows; what is left after them stays "explained by other findings"
+MOST_CAUSES = 24  # rows; what is left after them stays "explained by other findings"
 SINGLE = "a cause of its own, read in the run"  # no finding holds it; the table of failed runs says what it was
 
 
@@ -34,9 +37,10 @@ def partition(
     """Causes that sum to the failed traces.
 
     A run whose reader named a finding (`roots`, by trace) counts there. Else a confirmed finding can be its cause when most
-    of that finding's traces fail: `tiers` (finding id -> 0 decided the run from outside, 1 a mechanism, 2 and more what
-    departs from a reference) says who is asked first; within a tier the finding that explains most of what is left. What
-    was read and belongs to no finding is kept apart by actor, before symptoms are asked.
+    of that finding's traces fail. `tiers` (finding id -> 0 decided the run from outside, below 1 a mechanism that a reader
+    gave, 1 one that code saw, 2 and more what departs from a reference) says who is asked first; within a tier the finding
+    that explains most of what is left. What was read and belongs to no finding of a reader is kept apart by actor, before
+    what only code has seen is asked.
     """
     roots = roots or {}
     left = set(failed)
@@ -47,14 +51,14 @@ def partition(
     for f in findings:
         _take(causes, left, f, named.get(f.id, set()) & set(f.trace_ids))
     able = {f.id: f for f in findings if _can_explain(f) and tiers.get(f.id, 1) < NO_CAUSE}
-    _share(causes, left, {i: f for i, f in able.items() if tiers.get(i, 1) < SYMPTOM}, tiers)
+    _share(causes, left, {i: f for i, f in able.items() if tiers.get(i, 1) < READ}, tiers)
     alone: dict[str, set[str]] = {}
     for trace_id in left & roots.keys():
         alone.setdefault(roots[trace_id].actor, set()).add(trace_id)
     for actor, ids in sorted(alone.items()):
         causes.append(Cause(SINGLE, None, actor, len(ids), tuple(sorted(ids))))
         left -= ids
-    _share(causes, left, {i: f for i, f in able.items() if tiers.get(i, 1) >= SYMPTOM}, tiers)
+    _share(causes, left, {i: f for i, f in able.items() if tiers.get(i, 1) >= READ}, tiers)
     causes = _joined(causes)
     elsewhere = {t for f in able.values() for t in f.trace_ids} & left
     if elsewhere:
@@ -77,7 +81,7 @@ def _take(causes: list[Cause], left: set[str], f: Finding, ids: set[str]) -> Non
 def _share(causes: list[Cause], left: set[str], candidates: dict[str, Finding], tiers: Mapping[str, float]) -> None:
     """Give what is left to candidates, the lowest tier and the largest share first."""
     ids = {i: set(f.trace_ids) for i, f in candidates.items()}
-    while ids and left and len(causes) < MOST_CAUSES:
+    while ids and left and len({c.finding_id for c in causes}) < MOST_CAUSES:
         best = max(ids, key=lambda i: (bool(ids[i] & left), -tiers.get(i, 1), len(ids[i] & left), i))
         mine = ids.pop(best) & left
         if not mine:

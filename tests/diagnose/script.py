@@ -37,6 +37,9 @@ def reads(request: Request) -> str:
             "suggested_fix": "Say that forms are to be completed.", "data_gap": "Long forms.",
         }  # fmt: skip
         return json.dumps({"codes": [code]})
+    if "runs" in properties:
+        numbers = [int(n) for n in re.findall(r"(?m)^- (\d+): ", shown)]
+        return json.dumps({"runs": [{"number": n, "mechanism": "gives_up"} for n in numbers]})
     if "answer" in properties:
         fields = {"root_cause": "it stops before the form is complete", "step": at, "who": "agent", "instead": "go on"}
         return json.dumps({"answer": fields, "seq": at, "quote": quote})

@@ -88,9 +88,8 @@ def test_a_reader_that_writes_broken_json_leaves_traces_unjudged(asked: Callable
 def test_quotations_that_do_not_stand_are_not_shown(asked: Callable[..., Asked]) -> None:
     code = f"""submit_finding(None, title="It says the form is too long", claim="Such runs fail", mechanism="m",
     predicate="{PREDICATE}", kind="prevalence",
-    citations=[{{"trace_id": "run0", "seq": 77, "quote": "too long"}}, {{"trace_id": "run0", "seq": 3, "quote": "made up words"}}])
-finish("x")"""
-    run = asked(only("orchestrator", lambda request: cell(code)))
+    citations=[{{"trace_id": "run0", "seq": 77, "quote": "too long"}}, {{"trace_id": "run0", "seq": 3, "quote": "made up words"}}])"""
+    run = asked(only("orchestrator", lambda request: cell('finish("x")' if turn(request) else code)))
     found = next(f for f in run.report.findings if f.title.startswith("It says"))
     assert found.failed_citations == 2
     assert found.citations and all(c.verified for c in found.citations)

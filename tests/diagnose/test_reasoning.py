@@ -31,6 +31,10 @@ def test_a_careful_model_explains_the_failures(asked: Callable[..., Asked]) -> N
     assert "The clerk calls the form too long and stops" in run.titles
     assert run.report.answer[0].startswith("Of 4 failures, the clerk's giving up explains 4 of 12 traces")
     assert sum(c.n for c in run.report.partition) == 4
+    coded = next(f.id for f in run.report.findings if f.title == CODED)
+    assert {(f.finding_id, f.actor, f.cause) for f in run.report.failures} == {
+        (coded, "agent", "it stops before the form is complete")
+    }
     assert run.report.cost["calls"] - run.report.cost["cached_calls"] == len(run.requests)
 
 
