@@ -109,20 +109,20 @@ def read(source: Source) -> Iterator[Trace]:
             chunks.take(value, record)
         elif (request := _request(value, record, index)) is not None:
             for conversation in log.add(request, apart=_has_verdict(request.value)):
-                yield _trace(source, conversation)
+                yield conversation_trace(source, conversation)
         else:
             source.n_bad += 1
             what = f"a record holds no messages: {str(value)[:80]!r}"
             source.issue("not_a_conversation", what, offset=record.offset)
     for request in (*chunks.requests(), *_loose(loose)):
         for conversation in log.add(request):
-            yield _trace(source, conversation)
+            yield conversation_trace(source, conversation)
     if n_marks:
         source.issue("no_step", "lines outside the conversation", severity="info", n=n_marks)
     if log.n_folded:
         source.issue("history_folded", "lines that repeat an earlier conversation", severity="info", n=log.n_folded)
     for conversation in log.rest():
-        yield _trace(source, conversation)
+        yield conversation_trace(source, conversation)
 
 
 def _loose(messages: dict[str, list[tuple[Any, Record]]]) -> Iterator[Request]:
@@ -182,13 +182,14 @@ def _answer(response: Mapping[str, Any]) -> list[Any]:
     return [message] if isinstance(message, dict) else []
 
 
-def _trace(source: Source, conversation: Conversation) -> Trace:
+def conversation_trace(source: Source, conversation: Conversation, format: str = "openai_chat") -> Trace:
+    """The trace of a conversation whose requests are in OpenAI's shape."""
     value, record = conversation.value, conversation.record
     both = {**mapping(value.get("metadata")), **{k: v for k, v in value.items() if k not in LEFT_OUT}}
     both = {**{k: v for k, v in mapping(value.get("request")).items() if k == "model"}, **both}
     names = ("trace_id", "run_id", "conversation_id", "session_id", "custom_id", "id", "thread_id")
     own = next((both[k] for k in names if both.get(k) and isinstance(both[k], (str, int))), None)
-    t = Trace("openai_chat", str(own) if own else f"{source.name}#{conversation.index}")
+    t = Trace(format, str(own) if own else f"{source.name}#{conversation.index}")
     steps = add_messages(t, conversation.messages, pointer=f"{record.pointer or ''}/messages")
     if steps:
         steps[0].src_offset, steps[0].src_len = record.offset, record.length

@@ -42,12 +42,15 @@ OUTER = (
     "completion",
 )
 IS_TEXT = {"text", "input_text", "output_text", "refusal", "summary_text"}
-IS_THOUGHT = {"thinking", "reasoning", "thought", "reasoning_content"}
+IS_THOUGHT = {"thinking", "reasoning", "thought", "reasoning_content", "think"}
 IS_CALL = {"tool_use", "tool_call", "tool-call", "function_call", "functionCall", "server_tool_use", "custom_tool_call"}
 IS_RESULT = {"tool_result", "tool-result", "tool_call_response", "function_call_output", "functionResponse",
              "function_response", "custom_tool_call_output", "function_result"}  # fmt: skip
-DOTNET = {"TextContent": "text", "TextReasoningContent": "reasoning", "FunctionCallContent": "function_call",
-          "FunctionResultContent": "function_result"}  # fmt: skip
+OF_BEDROCK = {"toolUse", "toolResult", "reasoningContent"}
+OF_VERCEL = ("dynamic-tool", "tool-invocation")  # and `tool-` with the name of the tool
+DOTNET = {"TextContent": "text", "TextReasoningContent": "reasoning", "ReasoningContent": "reasoning",
+          "FunctionCallContent": "function_call", "FunctionResultContent": "function_result",
+          "functionResult": "function_result"}  # fmt: skip
 DEEPEST = 12  # unit: levels of holders within holders; a payload is never deeper
 
 
@@ -112,7 +115,9 @@ def _is_message(value: Mapping[str, Any]) -> bool:
     if plain(value) is not None or value.get("lc") == 1:
         return True
     speaks = isinstance(value.get("role"), str)
-    return speaks and bool({"content", "parts", "tool_calls", "text", "function_call", "toolCalls"} & value.keys())
+    return speaks and bool(
+        {"content", "parts", "contents", "tool_calls", "text", "function_call", "toolCalls"} & value.keys()
+    )
 
 
 def _is_item(value: Mapping[str, Any]) -> bool:
@@ -122,8 +127,12 @@ def _is_item(value: Mapping[str, Any]) -> bool:
 
 def _kind(block: Mapping[str, Any]) -> str:
     """The type of a content block; of .NET's long names what they stand for."""
-    kind = word(block.get("type"))
+    kind = word(block.get("type")) or word(block.get("$type"))
     return DOTNET.get(kind.rsplit(".", 1)[-1], kind)
+
+
+def _is_vercel(kind: str) -> bool:
+    return kind in OF_VERCEL or (kind.startswith("tool-") and kind not in IS_CALL | IS_RESULT)
 
 
 def _is_block(value: Mapping[str, Any]) -> bool:
@@ -132,7 +141,7 @@ def _is_block(value: Mapping[str, Any]) -> bool:
         return False
     if {"toolCallId", "toolName"} <= value.keys():
         return True
-    if {"functionCall", "functionResponse", "function_call", "function_response"} & value.keys():
+    if {"functionCall", "functionResponse", "function_call", "function_response", *OF_BEDROCK} & value.keys():
         return True
     return kind in IS_TEXT | IS_THOUGHT | IS_CALL | IS_RESULT and "data" not in value
 
@@ -189,9 +198,11 @@ def _message(m: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         out["tool_calls"] = [_call(m["function_call"])]
     texts: list[str] = []
     rest: list[Any] = []
-    thoughts = [as_text(m[k]) or "" for k in ("reasoning_content", "reasoning", "thinking") if m.get(k)]
+    thoughts = [as_text(m[k]) or "" for k in ("reasoning_content", "reasoning", "thinking", "tool_plan") if m.get(k)]
     results: list[dict[str, Any]] = []
-    content = m.get("parts") if isinstance(m.get("parts"), list) else m.get("content", m.get("text"))
+    content = next((m[k] for k in ("parts", "contents") if isinstance(m.get(k), list)), m.get("content", m.get("text")))
+    if isinstance(m.get("toolInvocations"), list) and not isinstance(m.get("parts"), list):
+        content = [content, *({"type": "tool-invocation", "toolInvocation": i} for i in mappings(m["toolInvocations"]))]
     _content(content, out, texts, thoughts, rest, results)
     if role not in ROLES.values() and role not in ("system", "developer", "tool"):
         out["role"], out["name"] = ("tool", role) if m.get("tool_call_id") else ("user", role)
@@ -230,24 +241,46 @@ def _content(
             block = {**block["content"], "type": kind}
         if not isinstance(block, dict):
             texts.append(as_text(block) or "")
+        elif _is_vercel(kind):
+            _vercel(block, kind, out, results)
+        elif "reasoningContent" in block:
+            thoughts.append(as_text(mapping(mapping(block["reasoningContent"]).get("reasoningText")).get("text")) or "")
         elif {"toolCallId", "toolName"} <= block.keys() and kind not in IS_RESULT and "result" not in block:
             out["tool_calls"].append(_call(block))
-        elif kind in IS_CALL or "functionCall" in block or "function_call" in block:
-            out["tool_calls"].append(_call(block.get("functionCall") or block.get("function_call") or block))
-        elif kind in IS_RESULT or "functionResponse" in block or "function_response" in block:
-            results.append(_result(mapping(block.get("functionResponse") or block.get("function_response") or block)))
+        elif kind in IS_CALL or {"functionCall", "function_call", "toolUse"} & block.keys():
+            held = next((block[k] for k in ("functionCall", "function_call", "toolUse") if block.get(k)), block)
+            out["tool_calls"].append(_call(held))
+        elif kind in IS_RESULT or {"functionResponse", "function_response", "toolResult"} & block.keys():
+            held = next(
+                (block[k] for k in ("functionResponse", "function_response", "toolResult") if block.get(k)), block
+            )
+            results.append(_result(mapping(held)))
         elif kind in IS_THOUGHT or block.get("thought") is True:
             thoughts.append(_thought(block))
-        elif isinstance(block.get("text"), str):
-            texts.append(block["text"])
+        elif isinstance(block.get("text", block.get("Text")), str):
+            texts.append(block.get("text") or block.get("Text") or "")
         elif kind in IS_TEXT and isinstance(block.get("content"), str):
             texts.append(block["content"])
-        else:
+        elif kind != "step-start":
             rest.append(block)
 
 
+def _vercel(block: Mapping[str, Any], kind: str, out: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """A part of Vercel's UI messages that holds a call with, once it is there, its result."""
+    held = mapping(block.get("toolInvocation")) or block
+    name = held.get("toolName") or kind.removeprefix("tool-")
+    id = as_name(held.get("toolCallId"))
+    args = next((held[k] for k in ("input", "args", "rawInput") if held.get(k) is not None), None)
+    out["tool_calls"].append({"id": id, "function": {"name": name, "arguments": args}})
+    failed = held.get("errorText")
+    said = failed if failed is not None else held.get("output", held.get("result"))
+    if said is not None or held.get("state") in ("result", "output-available", "output-error"):
+        done = {"role": "tool", "content": as_text(said), "tool_call_id": id, "name": as_name(name)}
+        results.append({**done, "error": True} if failed is not None else done)
+
+
 def _thought(block: Mapping[str, Any]) -> str:
-    for key in ("thinking", "reasoning", "content", "text", "thought"):
+    for key in ("thinking", "reasoning", "content", "text", "Text", "thought", "think"):
         if isinstance(block.get(key), str):
             return str(block[key])
     return "\n".join(str(s.get("text") or "") for s in mappings(block.get("summary")))
@@ -258,7 +291,9 @@ def _call(value: Any) -> dict[str, Any]:
     inner = call.get("function")
     function = inner if isinstance(inner, dict) else {**call, "name": inner} if isinstance(inner, str) else call
     name = function.get("name", function.get("toolName", function.get("tool_name")))
-    keys = ("arguments", "args", "input", "parameters")
+    if name is None and function.get("FunctionName"):  # Semantic Kernel
+        name = "-".join(x for x in map(as_name, (function.get("PluginName"), function["FunctionName"])) if x)
+    keys = ("arguments", "args", "input", "parameters", "Arguments")
     args = next((function[k] for k in keys if function.get(k) is not None), None)
     id = (
         call.get("call_id")
@@ -266,6 +301,8 @@ def _call(value: Any) -> dict[str, Any]:
         or call.get("id")
         or call.get("toolCallId")
         or call.get("tool_call_id")
+        or call.get("toolUseId")
+        or call.get("Id")
     )
     return {"id": as_name(decoded_id(id)), "function": {"name": name, "arguments": args}}
 
@@ -277,20 +314,32 @@ def decoded_id(id: Any) -> Any:
 
 
 def _result(block: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("output", "response", "result", "content")
+    keys = ("output", "response", "result", "content", "Result")
     held = next((block[k] for k in keys if block.get(k) is not None), None)
     if isinstance(held, dict) and set(held) <= {"type", "value"} and "value" in held:
         held = held["value"]
+    told = block.get("response")
+    raised = isinstance(told, dict) and set(told) == {"error"}
+    if (
+        held is told and isinstance(told, dict) and len(told) == 1 and set(told) <= {"result", "output", "error"}
+    ):  # Gemini's
+        held = next(iter(told.values()))
+    if isinstance(held, list) and len(held) == 1 and set(mapping(held[0])) == {"json"}:
+        held = held[0]["json"]
     if isinstance(held, list) and mappings(held) and all(isinstance(b.get("text"), str) for b in mappings(held)):
         held = "\n".join(b["text"] for b in mappings(held))
     id = next(
-        (block[k] for k in ("tool_use_id", "call_id", "callId", "toolCallId", "tool_call_id", "id") if block.get(k)),
+        (
+            block[k]
+            for k in ("tool_use_id", "call_id", "callId", "toolCallId", "tool_call_id", "toolUseId", "CallId", "id")
+            if block.get(k)
+        ),
         None,
     )
-    failed = block.get("is_error") is True or block.get("isError") is True
+    failed = block.get("is_error") is True or block.get("isError") is True or block.get("status") == "error"
     name = block.get("name") or block.get("toolName")
     out = {"role": "tool", "content": as_text(held), "tool_call_id": as_name(decoded_id(id)), "name": as_name(name)}
-    return {**out, "error": True} if failed else out
+    return {**out, "error": True} if failed or raised else out
 
 
 def key(m: Mapping[str, Any]) -> tuple[str, str, str]:
