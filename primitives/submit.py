@@ -122,7 +122,7 @@ def explain(corpus: Corpus, runs: list[dict[str, Any]]) -> dict[str, Any]:
     mechanism); who (agent, simulated_user, environment, grader); seq and quote (verbatim, the step that shows it);
     instead (what should have been done there); finding (id of a submitted finding that the run is a case of; may be left out).
     Said again of a run it replaces what was said, except that a finding once named stays until another is.
-    To add only the finding of a run explained before, give trace_id and finding.
+    To tie a run to a finding that holds in it without more words, give trace_id and finding.
 
     Returns a dict: kept (count), refused (trace id -> why), unread (how many failed runs nobody has explained).
     Raises NotInARun outside `insights ask`.

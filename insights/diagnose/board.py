@@ -164,7 +164,11 @@ class Board:
                 self._check_case(trace_id, run.get("finding"))
             except GatewayRefused as error:
                 refused[trace_id] = str(error)
-        return {"kept": kept, "refused": refused, "unread": len(failed - self.read.keys())}
+        return {"kept": kept, "refused": refused, "unread": len(self.unread())}
+
+    def unread(self) -> list[str]:
+        """Failed traces of which no reader has said what went wrong."""
+        return [t for t in self.failed if t not in self.read or not self.read[t].cause]
 
     def _explained(self, trace_id: str, run: dict[str, Any]) -> FailedRun:
         from insights.diagnose.quotes import LEAST_WORDS, find_quote
@@ -174,6 +178,8 @@ class Board:
         named = str(run["finding"]) if self._holds(trace_id, run.get("finding")) else known
         if before is not None and not run.get("cause"):
             return replace(before, finding_id=named)
+        if named is not None and not run.get("cause"):
+            return FailedRun(trace_id, named, _actor(self.examined[named]), "", None, "", "")
         cause, who = str(run.get("cause") or "").strip(), str(run.get("who")).strip().replace(" ", "_")
         if not cause or who not in WHO:
             raise GatewayRefused("it needs a cause, and who as one of " + ", ".join(WHO))
@@ -307,12 +313,19 @@ class Board:
             "explained": len(self.failed) - len(left),
             "unexplained": left,
             "by_symptom_only": sorted(symptom - explained),
-            "unread": [t for t in self.failed if t not in self.read],
+            "unread": self.unread(),
             "read": {
-                t: {"who": run.actor, "cause": run.cause, "finding": run.finding_id} for t, run in self.read.items()
+                t: {"who": run.actor, "cause": run.cause, "finding": run.finding_id}
+                for t, run in self.read.items()
+                if run.cause
             },
             "broad": broad,
         }
+
+
+def _actor(found: Examined) -> str:
+    about = {**found.hypothesis.about, **found.words}
+    return str((about.get("taxonomy") or {}).get("actor", "agent"))
 
 
 def _more(found: Examined, decided: str) -> str:

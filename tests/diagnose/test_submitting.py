@@ -47,21 +47,22 @@ def test_ending_in_the_cell_of_a_submission_is_refused(asked: Callable[..., Aske
 def test_each_failure_is_counted_under_the_cause_its_reader_named(asked: Callable[..., Asked]) -> None:
     runs = (
         '[{"trace_id": t, "cause": "it finds the form too long", "who": "agent", "seq": 3, "quote": "the form is  too long", "instead": "go on"} '
-        'for t in ("run0", "run3")] + [{"trace_id": "run6", "cause": "the page is missing", "who": "environment", "seq": 2, "quote": "page 1 of 9"}, '
+        'for t in ("run0",)] + [{"trace_id": "run6", "cause": "the page is missing", "who": "environment", "seq": 2, "quote": "page 1 of 9"}, '
         '{"trace_id": "run1", "cause": "x", "who": "agent", "seq": 3, "quote": "x"}, '
         '{"trace_id": "run9", "cause": "x", "who": "agent", "seq": 3, "quote": "words nobody said"}]'
     )
     narrow = PREDICATE + " AND trace_id IN ('run0', 'run3')"
     submit = SUBMIT.replace(PREDICATE, narrow)
     run = asked(leads(submit, f"print(explain({runs}))", """print(explain([{"trace_id": "run0", "finding": done["id"]},
-    {"trace_id": "run6", "finding": done["id"]}]))"""))  # fmt: skip
+    {"trace_id": "run3", "finding": done["id"]}, {"trace_id": "run6", "finding": done["id"]}]))"""))  # fmt: skip
     first, second = told(run)[1:3]
-    assert "'kept': 3" in first and "'unread': 1" in first
+    assert "'kept': 2" in first and "'unread': 2" in first
     assert "'run1': 'no failed trace" in first and "'run9': 'the quotation does not stand" in first
     assert "its predicate does not hold in this run" in second
     rows = {f.trace_id: f for f in run.report.failures}
     assert set(rows) == {"run0", "run3", "run6", "run9"}
     assert rows["run0"].quote == GIVES_UP[len("I will stop here, ") : -1] and rows["run0"].instead == "go on"
+    assert (rows["run3"].finding_id, rows["run3"].actor, rows["run3"].cause) == ("F1", "agent", "")
     assert rows["run0"].finding_id == "F1" and rows["run6"].finding_id is None and rows["run9"].cause == ""
     causes = {(c.finding_id, c.actor): c.n for c in run.report.partition}
     assert causes[None, "environment"] == 1 and sum(causes.values()) == 4
