@@ -11,7 +11,9 @@ ACTORS = {
     "agent": "the agent",
     "simulated_user": "the simulated user",
     "environment": "the environment",
-    "grader": "the grader",
+    "grader": "the grader or task",
+    "limit": "the agent, at the harness's limit",
+    "several": "several",
 }
 
 
