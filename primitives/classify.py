@@ -37,10 +37,10 @@ def classify(
         underscores, and belongs to its question: give another question another name.
     cohort: the traces to read (see `compare`); at most `most`, a sample drawn by `seed` where there are more.
     choices: the answers that can be given; "cannot tell" is added, and counts as unjudged.
-    show: what the reader is told besides the steps: columns of `traces` (a reader who knows `success` is biased by it),
-        'expected', 'deviations'.
-    gold: how many traces of each yes/no label the strong model reads again, half of them among its yes and half among its no.
-        Needed for a prevalence: `prevalence(label=name)`. The report reads 40 where you have not.
+    show: what the reader is told besides the steps: columns of `traces` or 'expected'. The verdict (`success`, `score`,
+        'deviations') is refused: labels are held against it afterwards.
+    gold: how many traces of each yes/no label the strong model reads again, half of them among its yes and half among its no,
+        a trace once for all labels. Needed for a prevalence: `prevalence(label=name)`. The report reads 40 where you have not.
 
     Columns: trace_id, name, value (NULL where unjudged), seq, quote, explanation, unjudged (why, else NULL). All of it is in
         `labels`; as a predicate: SELECT trace_id, seq, quote FROM labels WHERE name = '…' AND kind = 'judged' AND value = 'yes'

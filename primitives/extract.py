@@ -31,7 +31,8 @@ def extract(
     schema: by example, {"cause": "one sentence", "step": 0, "who": ["agent", "user"], "sure": True} (a text describes the
         field, a list names the choices), or a JSON Schema of type object. No patterns.
     name: of the label; its value is the answer as JSON. question: what to look for, in a sentence or two.
-    cohort, show, most, seed: as in `classify`. Long traces are read in parts, and the parts put together.
+    cohort, show, most, seed: as in `classify`, but `show` may name the verdict and 'deviations'. Long traces are read in parts,
+        and the parts put together.
 
     Columns: trace_id, value (a dict, None where unjudged), seq, quote, unjudged (why, else NULL).
     Raises NotInARun outside of a run with a model, GatewayError for a schema that is none.

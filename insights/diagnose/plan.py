@@ -54,11 +54,11 @@ def _reading(corpus: Corpus, most: int, gold: int) -> dict[str, Any]:
     from primitives.tokens import CHARACTERS_PER_TOKEN
 
     n, failed, chars = corpus.con.execute(
-        "SELECT count(*), count(*) FILTER (success IS FALSE), (SELECT sum(text_len) FROM steps) FROM traces"
+        "SELECT count(*), count(*) FILTER (success IS FALSE), (SELECT sum(text_len) FROM steps WHERE origin IS DISTINCT FROM 'copied') FROM traces"
     ).fetchall()[0]
     explained = min(failed or n, most)
     labelled = min(n, 2 * most)
-    readings = explained + labelled + 5 * min(gold, labelled)
+    readings = explained + labelled + 3 * min(gold, labelled)  # labels share most of their second readings
     tokens = readings * ((chars or 0) / CHARACTERS_PER_TOKEN / max(n, 1) + PROMPT_TOKENS)
     return {"explained": explained, "labelled": labelled, "readings": readings, "input_tokens": int(tokens),
             "output_tokens": readings * ANSWER_TOKENS}  # fmt: skip
