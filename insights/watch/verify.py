@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Status = Literal["same", "moved", "gone", "unclear"]
 READS_LABELS = re.compile(r"\b(?:from|join)\s+labels\b|,\s*labels\b", re.I)
+READS_VERDICTS = re.compile(r"\bsuccess\b", re.I)
 WATCHED = ("confirmed", "descriptive")  # verdicts of findings that are measured again
 
 
@@ -96,6 +97,10 @@ def _uncountable(f: Finding, corpus: Corpus) -> str | None:
         return "a model judged this property; its prevalence comes from re-read samples: ask again on this corpus"
     if MASK in f.predicate.code:
         return "its predicate names a secret, which the report masks: ask again with --no-redact to count it again"
+    if READS_VERDICTS.search(f"{f.predicate.code} {f.population or ''}"):
+        row = corpus.con.execute("SELECT count(success) FROM traces").fetchone()
+        if not (row and row[0]):
+            return "it is about verdicts, and no trace of this corpus has one: label it first"
     if not READS_LABELS.search(f.predicate.code):
         return None
     row = corpus.con.execute(

@@ -108,6 +108,16 @@ def test_what_cannot_be_counted_is_unclear_and_says_why(own: Corpus, columns: di
     assert m.status == "unclear" and says in m.why and decide(m) == "inconclusive"
 
 
+def test_a_finding_about_verdicts_is_not_gone_where_there_are_none(tmp_path: Path) -> None:
+    """A gate that passes because nobody graded the release would be worse than none."""
+    about = finding("SELECT trace_id FROM traces WHERE NOT success")
+    graded = open_corpus(changed(make_corpus(tmp_path / "graded.corpus"), "UPDATE traces SET success = true"))
+    assert measure(about, graded).status == "gone"
+    folder = changed(make_corpus(tmp_path / "ungraded.corpus"), "UPDATE traces SET success = NULL")
+    m = measure(about, open_corpus(folder))
+    assert m.status == "unclear" and "no trace of this corpus has one" in m.why and decide(m) == "inconclusive"
+
+
 def test_refuted_findings_are_not_watched_unless_named(own: Corpus) -> None:
     report = make_report()
     report = replace(report, findings=(finding(id="F1", verdict="refuted"), report.findings[1]))
