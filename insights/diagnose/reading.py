@@ -242,13 +242,23 @@ def shown(corpus: Corpus, trace_id: str, show: Sequence[str]) -> str:
         lines += _expected(corpus, trace_id)
     if "deviations" in show:
         rows = corpus.con.execute(
-            "SELECT kind, name, argument, 'expected ' || expected, 'actual ' || actual, '#' || seq FROM deviations "
+            "SELECT kind, name, argument, expected, 'actual ' || actual, '#' || seq FROM deviations "
             "WHERE trace_id = ? ORDER BY seq NULLS LAST LIMIT 40",
             [trace_id],
         ).fetchall()
-        lines += ["departs from it: " + " · ".join(str(v) for v in row if v is not None) for row in rows]
+        above = "\n".join(lines)
+        for kind, name, argument, expected, *more in rows:
+            told = expected and f"expected {_named_again(expected) if expected in above else expected}"
+            lines.append(
+                "departs from it: " + " · ".join(str(v) for v in (kind, name, argument, told, *more) if v is not None)
+            )
     text = "\n".join(lines)
     return text if len(text) <= HEAD_CHARS else text[:HEAD_CHARS] + "…"
+
+
+def _named_again(text: str) -> str:
+    """The first words of a text that stands above in full."""
+    return text if len(text) <= GIST_CHARS // 2 else text[: GIST_CHARS // 2] + "…"
 
 
 def _expected(corpus: Corpus, trace_id: str) -> list[str]:
