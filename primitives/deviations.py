@@ -60,11 +60,13 @@ def deviations(
     tools = mutating_tools(corpus, mutating)
     _lay_out(corpus, tools, resolve(corpus, population))
     frame = corpus.con.execute(f"{_VIEW_SQL[by]} LIMIT {int(limit)}").df()
+    # What ingest worked out stands in the table of that name; other tools than it took for mutating need the whole SELECT.
+    rows = "deviations" if not mutating else f"({deviation_rows(tools, 'SELECT trace_id FROM traces')})"
     if by == "class":
-        frame["predicate"] = [_class_predicate(tools, main) for main in frame["main"]]
+        frame["predicate"] = [_class_predicate(rows, main) for main in frame["main"]]
     elif by == "item":
         keys = zip(frame["kind"], frame["name"], frame["argument"], strict=True)
-        frame["predicate"] = [_item_predicate(tools, *key) for key in keys]
+        frame["predicate"] = [_item_predicate(rows, *key) for key in keys]
     return frame
 
 
@@ -118,23 +120,34 @@ _VIEW_SQL = {
 }
 
 
-def _class_predicate(mutating: list[str], main: str) -> str:
-    rows = deviation_rows(mutating, "SELECT trace_id FROM traces")
+def _class_predicate(rows: str, main: str) -> str:
     if main == "none":
         return (
-            f"SELECT trace_id FROM (SELECT DISTINCT trace_id FROM expected UNION {REFERENCED}) "
-            f"WHERE trace_id NOT IN (SELECT trace_id FROM ({rows}))"
+            f"SELECT trace_id FROM (SELECT trace_id FROM expected UNION {REFERENCED}) "
+            f"WHERE trace_id NOT IN (SELECT trace_id FROM {rows})"
         )
-    return f"SELECT trace_id, min(seq) AS seq FROM ({rows}) GROUP BY trace_id HAVING {MAIN} = '{main}'"
+    return f"SELECT trace_id, min(seq) AS seq FROM {rows} GROUP BY trace_id HAVING {_is_main(main)}"
 
 
-def _item_predicate(mutating: list[str], kind: str, name: Any, argument: Any) -> str:
-    rows = deviation_rows(mutating, "SELECT trace_id FROM traces", [kind])
+def _is_main(main: str) -> str:
+    """The same as MAIN = main, said for one class alone."""
+    if main == "wrong tool":
+        return "bool_or(kind = 'missing action') AND bool_or(kind = 'unneeded action')"
+    order = ("wrong argument", "missing action", *(k for k in COUNTED if k not in ("wrong argument", "missing action")))
+    before = order[: order.index(main)]
+    both = " AND NOT (bool_or(kind = 'missing action') AND bool_or(kind = 'unneeded action'))"
+    rest = f" AND NOT bool_or(kind IN ({_listed(list(before))}))" if before else ""
+    if main == "missing action":
+        return "bool_or(kind = 'missing action') AND NOT bool_or(kind IN ('unneeded action', 'wrong argument'))"
+    return f"bool_or(kind = '{main}'){rest}" + (both if main == "wrong argument" else "")
+
+
+def _item_predicate(rows: str, kind: str, name: Any, argument: Any) -> str:
     where = [f"kind = '{kind}'"]
     where += [
         f"{column} = {_listed([value])}" for column, value in (("name", name), ("argument", argument)) if _is(value)
     ]
-    return f"SELECT trace_id, seq FROM ({rows}) WHERE {' AND '.join(where)}"
+    return f"SELECT trace_id, seq FROM {rows} WHERE {' AND '.join(where)}"
 
 
 def _is(value: Any) -> bool:

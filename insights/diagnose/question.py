@@ -17,11 +17,12 @@ RULES: tuple[tuple[Intent, str], ...] = (
     ),
     (
         "cost",
-        r"\b(cost\w*|money|expens\w*|wast\w*|slow\w*|latenc\w*|tokens?|dear|time|long|spend\w*|budget\w*|efficien\w*)\b",
+        r"\b(cost\w*|money|expens\w*|wast\w*|slow\w*|latenc\w*|tokens?|dear|time|long|spen[dt]\w*|budget\w*|efficien\w*)\b",
     ),
     (
         "failure",
-        r"\b(fail\w*|wrong|error\w*|break\w*|broken|crash\w*|bugs?|mistake\w*|unsuccessful|problem\w*|issues?|go(es)? wrong)\b",
+        r"\b(fail\w*|wrong|error\w*|break\w*|broken|crash\w*|bugs?|mistake\w*|unsuccessful|problem\w*|issues?|go(es)? wrong|"
+        r"fix\w*|repair\w*|improv\w*|priorit\w*|(to|should (we|i)) (change|do) first|root causes?)\b",
     ),
     ("habit", r"\bhow (does|do|did|is|are)\b|\bwhen does\b|\bwhat does\b"),
 )

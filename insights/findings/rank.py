@@ -47,6 +47,9 @@ def rank_score(
     return round(removed * WEIGHT[severity] * (1.0 if explains else 0.25), 3)
 
 
+DESCRIBES = "9"  # tier of findings that describe; see `insights.findings.partition.NO_CAUSE`
+SUSPICIONS = ("never_passes", "doing_nothing_passes")  # against tasks, from the score alone
+SYMPTOMS = ("waste", "success_claimed")  # go with failing and are no cause of it
 ORDER = {"confirmed": 0, "descriptive": 1, "inconclusive": 2, "refuted": 3}
 ASKED_FOR = {
     "comparison": ("comparison",),
@@ -57,11 +60,21 @@ ASKED_FOR = {
 
 
 def ranked(findings: list[Finding], intent: str = "failure") -> list[Finding]:
-    """Confirmed before descriptive before the rest; what the question asks for first; by score, traces, id."""
+    """What the question asks for first; causes before doubts about the verdicts before symptoms; by verdict, score, traces, id."""
     wanted = ASKED_FOR.get(intent, ())
     return sorted(
         findings,
         key=lambda f: (
-            ORDER[f.verdict], f.taxonomy.get("cause") not in wanted, -f.rank_score, -(f.terminal or 0), -f.prevalence.k, f.id,
+            f.taxonomy.get("cause") not in wanted, _part(f), ORDER[f.verdict], -f.rank_score, -(f.terminal or 0), -f.prevalence.k, f.id,
         ),
     )  # fmt: skip
+
+
+def _part(f: Finding) -> int:
+    """0 what may explain failures, 1 what makes the verdicts doubtful, 2 what describes them or does no harm."""
+    if f.taxonomy.get("tier") != DESCRIBES:
+        return 2 if f.verdict == "descriptive" and f.kind != "contrast" else 0
+    if f.kind == "label_defect":
+        return 1 if f.taxonomy.get("cause") in SUSPICIONS else 0
+    tested = f.kind == "contrast" and f.contrast is not None and f.contrast.outcome == "success"
+    return 0 if tested and f.verdict == "confirmed" and f.taxonomy.get("cause") not in SYMPTOMS else 2

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Q = 0.10  # false discovery rate over all hypotheses of a run
 WIDE, CRUDE_LOSS = 0.5, 0.15  # an adjusted interval this wide says nothing; a crude loss this large is worth telling
+OTHER_GROUP = "not for task difficulty"  # how `primitives.stats` ends the name of a grouping that is not the task
 MIN_EFFECT = 0.05  # share points of success; a smaller loss is not worth a finding
 
 
@@ -66,7 +67,7 @@ def contrast(
         q=None,
         test=_test(c),
         strata=c["strata"],
-        adjusted=c["adjusted"],
+        adjusted=bool(c["adjusted"]) and not str(c["adjusted_for"]).endswith(OTHER_GROUP),
     )
 
 

@@ -16,6 +16,12 @@ TRIED = (
     ("inconclusive", "Inconclusive"),
 )
 LISTED_FAILURES = 300  # rows of the table of failed runs; findings.json has all of them
+VERDICTS = {
+    "confirmed": "tested among runs of the same task, beyond chance and the number of things tried",
+    "counted": "how often it happens, not tested as a cause",
+    "counted, no harm shown": "no more harm is shown where it happens",
+    "association": "goes with failing, but may only mark the harder tasks",
+}
 LISTED_HYPOTHESES = 200  # of each verdict; findings.json has all of them
 
 
@@ -39,6 +45,15 @@ def doing(run: FailedRun) -> str:
 
 def ranked_by(report: Report) -> str:
     return "the failures that would plausibly go away" if words.labelled(report) else "severity and how common they are"
+
+
+def verdicts_told(report: Report) -> str:
+    """What the words of the column of verdicts mean, of those that occur."""
+    used = {words.verdict(f) for f in report.findings}
+    told = [f"{name}: {line}" for name, line in VERDICTS.items() if name in used]
+    if any(f.contrast and words.difference(f.contrast).endswith("unadjusted") for f in report.findings):
+        told.append("unadjusted: harder tasks are not told from easier ones")
+    return "; ".join(told)
 
 
 def difference_told(report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from insights.records import Contrast, Count, Finding, Prevalence, Report
@@ -77,12 +78,23 @@ def contrast(f: Finding) -> str:
 
 
 def _difference(c: Contrast) -> str:
-    """`Difference within tasks +35 points (95 % interval …)`, or in so many words that it is not adjusted."""
+    """`Among runs of the same task: +35 points (95 % interval …)`, or in so many words that difficulty is not taken out."""
     said = [f"95 % interval {points(c.low)} to {points(c.high)}"]
     said += [f"{name} {small(value)}" for name, value in (("p", c.p), ("q", c.q)) if value is not None]
-    strata = f", {c.strata:,} {plural(c.strata, 'stratum', 'strata')}" if c.adjusted else ""
-    head = "Difference within tasks" if c.adjusted else "Difference, not adjusted for task difficulty,"
+    strata = f", {c.strata:,} {plural(c.strata, 'stratum', 'strata')}" if c.strata > 1 or c.adjusted else ""
+    if c.adjusted:
+        head = "Among runs of the same task:"
+    elif group := grouped_by(c):
+        head = f"Within each {group}, harder tasks not told from easier ones:"
+    else:
+        head = "Harder tasks not told from easier ones:"
     return f"{head} {points(c.risk_difference)} points ({', '.join(said)}; {c.test}{strata})"
+
+
+def grouped_by(c: Contrast) -> str | None:
+    """The grouping other than the task that an unadjusted contrast was taken within, in words; None without one."""
+    found = re.search(r"; ([\w .-]+) \(\d+ groups\), not for task difficulty", c.test)
+    return found[1].replace("_", " ") if found and not c.adjusted and c.strata else None
 
 
 def unfavourable(c: Contrast) -> Contrast:
@@ -102,16 +114,20 @@ def unfavourable(c: Contrast) -> Contrast:
 
 
 def verdict(f: Finding) -> str:
-    """ "counted" for what was counted and not tested as a cause; else the verdict."""
+    """What was done: tested at equal difficulty, only associated, or counted and not tested as a cause."""
+    if f.verdict == "descriptive" and f.contrast is None:
+        return "counted"
+    if f.verdict == "descriptive":
+        return "association" if f.kind == "contrast" else "counted, no harm shown"
     return "counted" if f.verdict == "confirmed" and f.kind != "contrast" else f.verdict
 
 
 def difference(c: Contrast) -> str:
-    """`+35 points`, `+35 points, not adjusted`, or that no difference is shown because the interval spans zero."""
+    """`+35 points`, `+35 points, unadjusted`, or that no difference is shown because the interval spans zero."""
     c = unfavourable(c)
     if c.low <= 0 <= c.high:
         return "none shown"
-    return f"{points(c.risk_difference)} points" + ("" if c.adjusted else ", not adjusted")
+    return f"{points(c.risk_difference)} points" + ("" if c.adjusted else ", unadjusted")
 
 
 def outcome_verb(outcome: str) -> str:
