@@ -8,6 +8,7 @@ one outputs of tools keep their beginning and end.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -191,11 +192,17 @@ def _context(steps: Steps, whole: Sequence[Text], *, first: bool) -> Iterator[st
     if steps.submitted:
         most = SUBMITTED_CHARS if first else SUBMITTED_CHARS // 4
         place = "it stands in no step: quote a step instead" if steps.at is None else f"it stands in #{steps.at}"
-        yield f"What the run submitted at its end ({place}):\n{cut(steps.submitted, most, 'it')}\n"
+        yield f"What the run submitted at its end ({place}):\n{cut(_edits_first(steps.submitted), most, 'it')}\n"
     n, characters, began = steps.copied
     if n and first:
         about = f"; they begin: {cut(began, 400, 'it')}" if began else ""
         yield f"{n} steps ({characters:,} characters) were copied from another run and are left out{about}."
+
+
+def _edits_first(patch: str) -> str:
+    """A patch with its new files last: they are mostly scripts by which the agent tried things."""
+    files = re.split(r"(?m)^(?=diff --git )", patch)
+    return "".join(sorted(files, key=lambda file: "\nnew file mode " in file[:400]))
 
 
 def _lines(chunk: Sequence[Piece], steps: Steps) -> Iterator[str]:

@@ -118,6 +118,14 @@ def test_no_text_is_given_twice(tmp_path: Path) -> None:
     assert text.index("What the run submitted at its end (it stands in #6)") < text.index("#0 system")
 
 
+def test_new_files_of_a_patch_come_last(tmp_path: Path) -> None:
+    script = (
+        "diff --git a/try.py b/try.py\nnew file mode 100644\n--- /dev/null\n+++ b/try.py\n@@ -0,0 +1 @@\n+print(1)\n"
+    )
+    text = reading.reading(archive(tmp_path, {"r": run("File it.")}, script + PATCH), "r").parts[0]
+    assert "it stands in no step: quote a step instead" in text and text.index("b/form.py") < text.index("b/try.py")
+
+
 def test_copied_steps_are_counted_and_left_out(tmp_path: Path) -> None:
     steps: list[Step] = [
         ("system", "harness", RULES),
