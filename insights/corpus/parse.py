@@ -112,7 +112,7 @@ def _loads_slowly(data: bytes) -> tuple[Any, str | None]:
         raise Unparseable(error.msg, error.pos) from None
     except RecursionError:
         raise Unparseable("nested too deeply") from None
-    return cleaned, repair or "text_sanitised"
+    return cleaned, repair or (None if cleaned == value else "text_sanitised")
 
 
 def decode(data: bytes) -> tuple[str, str | None]:

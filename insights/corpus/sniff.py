@@ -119,8 +119,11 @@ class Head:
             more = file.read(4096).strip()
         if not line.endswith(b"\n") or not more:
             return False
+        bare = line.strip().removeprefix(b"\xef\xbb\xbf")
+        if more[:1] in CLOSES and bare[-1:] == CLOSES.get(bare[:1]):
+            return True  # it may yet be nested too deeply to be read, which must not cost the lines behind it
         try:
-            parse.loads(line.strip().removeprefix(b"\xef\xbb\xbf"))
+            parse.loads(bare)
         except parse.Unparseable:
             return False
         return True

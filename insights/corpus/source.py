@@ -17,6 +17,11 @@ from insights.corpus.sniff import Head, look
 T = TypeVar("T")
 SUFFIXES = re.compile(r"(?:\.(?:jsonl?|ndjson|traj|eval|md|txt|log|csv|ya?ml|html|parquet|arrow|gz|zst|zip))+$", re.I)
 READ_BYTES = 1 << 20  # unit: bytes read at a time of a file of lines, which are often longer than Python's 8 kB
+REPAIRS = {
+    "invalid_utf8": "bytes that are not UTF-8 were replaced by U+FFFD",
+    "text_sanitised": "what cannot be stored was replaced: NUL and half surrogates by U+FFFD, NaN and infinities by NULL",
+    "double_encoded": "JSON inside a JSON string was read as JSON",
+}
 STREAM_ABOVE = 48 << 20  # unit: bytes; a single JSON document larger than this is streamed, not held whole
 
 
@@ -126,7 +131,7 @@ class Source:
             )
             return None
         if repair:
-            self.issue(repair, "characters that cannot be stored were replaced")
+            self._repaired(repair)
         self._check_keys(data, value)
         self.n_records += 1
         return value
@@ -201,6 +206,10 @@ class Source:
         if repeated:
             self.issue("duplicate_keys", f"keys told twice in one object, the last counts: {', '.join(repeated[:10])}")
 
+    def _repaired(self, code: str, offset: int | None = None) -> None:
+        severity = "info" if code == "double_encoded" else "warning"
+        self.issue(code, REPAIRS.get(code, "was repaired on reading"), severity=severity, offset=offset)
+
     def _lines(self) -> Iterator[Record]:
         bad: tuple[int, bytes, str] | None = None
         with self.path.open("rb", buffering=READ_BYTES) as file:
@@ -216,7 +225,7 @@ class Source:
                     bad = (offset, line, str(error))
                     continue
                 if repair:
-                    self.issue(repair, "line was repaired on reading", offset=offset, severity="info")
+                    self._repaired(repair, offset)
                 if isinstance(value, list):
                     for i, item in enumerate(value):
                         self.n_records += 1
@@ -248,7 +257,7 @@ class Source:
             yield from self._concatenated(data, error)
             return
         if repair:
-            self.issue(repair, "characters that cannot be stored were replaced", severity="info")
+            self._repaired(repair)
         self._check_keys(data, value)
         items = value.get(key) if key and isinstance(value, dict) else value
         base = f"/{key}" if key else ""
@@ -263,7 +272,7 @@ class Source:
     def _concatenated(self, data: bytes, error: parse.Unparseable) -> Iterator[Record]:
         text, repair = parse.decode(data)
         if repair:
-            self.issue(repair, "undecodable bytes were replaced", severity="info")
+            self._repaired(repair)
         try:
             for start, end, value in parse.concatenated(text):
                 self.n_records += 1

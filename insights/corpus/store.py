@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FLUSH_BYTES = 64 << 20  # unit: bytes of Arrow tables that wait for one insert
-MEMORY = "400MB"  # of DuckDB, beside Python's own
+MEMORY = 400  # unit: MiB; of DuckDB, beside Python's own
+COPIES = 4  # of the largest text, that DuckDB holds at once
 OF_TRACE = ("traces", "steps", "llm_calls", "tool_calls", "spans", "annotations", "expected", "slices", "signals")
 
 
@@ -51,7 +52,7 @@ class Store:
 
     def _prepare(self) -> None:
         self.con.execute("SET enable_progress_bar=false; SET TimeZone='UTC'; SET preserve_insertion_order=true")
-        self.con.execute(f"SET memory_limit='{MEMORY}'")
+        self.con.execute(f"SET memory_limit='{MEMORY}MiB'")
         if self.created:
             self.con.execute(SCHEMA_SQL)
         else:
@@ -154,6 +155,8 @@ class Store:
 
         if not self.waiting:
             return
+        if self.n_waiting > 2 * FLUSH_BYTES:  # one text of hundreds of MB, of which DuckDB needs some copies
+            self.con.execute(f"SET memory_limit='{(MEMORY << 20) + COPIES * self.n_waiting}B'")
         for name, tables in self.waiting.items():
             incoming = pa.concat_tables(tables)  # found by its name; one that is registered lives until the commit
             again = "OR IGNORE " if name == "blobs" else ""  # the same picture in many traces

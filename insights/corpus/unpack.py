@@ -1,4 +1,4 @@
-"""Compressed files, archives and UTF-16 to plain files in a spool folder: bounded, never outside it, nothing executed.
+"""Compressed files, archives, UTF-16 and UTF-32 to plain files in a spool folder: bounded, never outside it, nothing executed.
 
 A name inside an archive that is absolute, holds `..` or is a link is refused, not repaired. How far a file may grow is
 limited by ratio and in all, so a small file that unpacks to a disk full of zeros is refused when the limit is passed.
@@ -32,15 +32,17 @@ STARTS = {
     b"\xfd7zXZ\x00": "xz",
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
+    **{mark.encode(code): code for code in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be") for mark in ("{", "[")},
 }
 ENDINGS = {
     "gzip": (".gz", ".tgz"),
     "zstd": (".zst", ".zstd", ".tzst"),
     "bzip2": (".bz2", ".tbz2"),
     "xz": (".xz", ".txz"),
-    "utf-16": (),
 }
 CHUNK = 1 << 20  # unit: bytes
 GRACE = 64 << 20  # unit: bytes; the ratio is asked for only above this
@@ -243,15 +245,15 @@ def _open(kind: str, path: Path) -> Any:
         import zstandard
 
         return zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
-    if kind == "utf-16":
-        return codecs.EncodedFile(path.open("rb"), "utf-8", "utf-16", errors="replace")
+    if kind.startswith("utf-"):
+        return codecs.EncodedFile(path.open("rb"), "utf-8", kind, errors="replace")
     if kind == "bzip2":
         return bz2.open(path, "rb")
     return lzma.open(path, "rb") if kind == "xz" else gzip.open(path, "rb")
 
 
 def _without_ending(kind: str, name: str) -> str:
-    for ending in ENDINGS[kind]:
+    for ending in ENDINGS.get(kind, ()):
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)] + (".tar" if ending.startswith(".t") else "")
     return name
