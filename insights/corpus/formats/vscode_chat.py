@@ -83,7 +83,7 @@ def _replay(whole: Any, change: Mapping[str, Any]) -> bool:
 
 def _below(at: Any, key: Any) -> Any:
     if isinstance(at, dict):
-        return at.get(key)
+        return at.get(str(key))
     return at[key] if isinstance(at, list) and isinstance(key, int) and 0 <= key < len(at) else None
 
 
