@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -95,6 +96,8 @@ def ask(
     else:
         if not source or len(source) < 2:
             raise UsageError("a source and a question are needed", 'insights ask week.corpus "Why do runs fail?"')
+        if not source[-1].strip():
+            raise UsageError("the question is empty", 'insights ask week.corpus "Why do runs fail?"')
         corpus = corpus_of(source[:-1], progress=not no_progress)
         asked = _over({"corpus": str(corpus.resolve()), "question": source[-1]}, options)
         run_dir = output
@@ -129,7 +132,8 @@ def run(asked: dict[str, Any], folder: Path | None, *, progress: bool) -> tuple[
 
     chosen = _settings(asked)
     SHOWN.set(not chosen["models"]["redact"])
-    folder = folder or Path(asked["corpus"]) / "runs" / run_id(asked["question"])
+    if folder is None:
+        folder = _fresh(Path(asked["corpus"]) / "runs" / run_id(asked["question"]))
     folder.mkdir(parents=True, exist_ok=True)
     corpus = population(asked, folder / "population.corpus", chosen["diagnose"]["seed"])
     tiers = open_tiers(chosen["models"], folder / "calls.sqlite")
@@ -147,6 +151,19 @@ def run(asked: dict[str, Any], folder: Path | None, *, progress: bool) -> tuple[
         if tiers is not None:
             tiers.close()
     return folder, report
+
+
+def _fresh(folder: Path) -> Path:
+    """The folder, made; with a number behind it where another run of this second has taken the name."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    name = folder.name
+    for n in itertools.count(2):
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            folder = folder.with_name(f"{name}.{n}")
+    return folder
 
 
 def population(asked: dict[str, Any], folder: Path, seed: int) -> Corpus:

@@ -143,6 +143,12 @@ def show(
 
     opened = open_corpus(corpus)
     trace_id, cited = _meant(opened, trace)
+    if start is not None and end is not None and end <= start:
+        raise UsageError(f"--end {end} is not after --start {start}", "--end names the first step not shown any more")
+    first = cited if cited is not None else start or 0
+    (n,) = opened.con.execute("SELECT n_steps FROM traces WHERE trace_id = ?", [trace_id]).fetchone() or (0,)
+    if n and first >= n:
+        raise UsageError(f"{trace_id} has no step {first}", f"its steps are 0 to {n - 1}")
     if cited is not None and start is None and end is None:
         start, end = max(0, cited - AROUND), cited + AROUND + 1
     if format == "json":

@@ -122,6 +122,9 @@ def test_show_opens_a_trace_an_ending_and_a_citation(corpus: Path, run) -> None:
     assert [s["seq"] for s in cited["steps"]] == [6, 7, 8, 9, 10, 11, 12]
     bad = run("show", corpus, "nonsense")
     assert bad.status == 1 and "no trace 'nonsense'" in bad.err
+    beyond = run("show", corpus, f"{trace}#999")
+    assert beyond.status == 2 and f"has no step 999 (its steps are 0 to {whole['trace']['n_steps'] - 1})" in beyond.err
+    assert run("show", corpus, trace, "--start", 5, "--end", 2).status == 2
 
 
 def test_replay_prints_steps_times_and_signals(corpus: Path, run) -> None:

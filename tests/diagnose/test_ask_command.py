@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from insights.cli import main
+from insights.cli.ask import _fresh
 from insights.models import Message, Request
 from tests.diagnose.conftest import desk, without_playbook
 from tests.diagnose.script import careful
@@ -112,9 +113,16 @@ def test_filter_and_limit_choose_the_population(tmp_path: Path) -> None:
     assert found["n_traces"] == 20 and found["path"].endswith("population.corpus")
 
 
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    folders = [_fresh(tmp_path / "runs" / "20260101-120000-why") for _ in range(3)]
+    assert [f.name for f in folders] == ["20260101-120000-why", "20260101-120000-why.2", "20260101-120000-why.3"]
+    assert all(f.is_dir() for f in folders)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["{corpus}", " "], "the question is empty"),
         (["--resume", "nowhere"], "nowhere is no run that can be resumed"),
         (["{corpus}", "Why?", "--filter", "no_such_column = 1"], "--filter"),
         (["{corpus}", "Why?", "--filter", "task_id = 'none'"], "no trace of"),
