@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from primitives.corpus import Corpus
-    from primitives.index import KeywordIndex, Places
+    from primitives.index import Places
+    from primitives.keyword import KeywordIndex
     from primitives.semantic import SemanticIndex
 
 Mode = Literal["hybrid", "keyword", "semantic", "phrase", "regex"]
 FUSION = 60  # the constant of reciprocal-rank fusion (Cormack, Clarke and Büttcher 2009)
 DEEPER = 4  # times k that is fetched first, as equal texts and filters take some away
-FEW = 5_000  # allowed steps up to which the filter goes into the query instead of after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def search(
     Search finds examples; it does not count: for a prevalence write the condition in SQL. Without an index, or with a
     stale one, texts are scanned and a warning says so. Raises ValueError for an empty query, an unknown mode or a pattern
     that is no RE2, CohortNotUnderstood for a filter that does not run.
-    Methods: BM25 (tantivy); LSA (Deerwester et al. 1990); reciprocal-rank fusion (Cormack et al. 2009).
+    Methods: BM25 (Robertson and Zaragoza 2009); LSA (Deerwester et al. 1990); reciprocal-rank fusion (Cormack et al. 2009).
 
     >>> search("refund OR error", mode="keyword", where="NOT success", k=5)
     """
@@ -92,7 +92,8 @@ class _Opened:
     """The indexes of one opened corpus: the keyword index when it is current, the semantic one when first asked for."""
 
     def __init__(self, corpus: Corpus) -> None:
-        from primitives.index import KeywordIndex, is_current
+        from primitives.index import is_current
+        from primitives.keyword import KeywordIndex
 
         current = is_current(corpus.path, corpus.con)
         self.keyword: KeywordIndex | None = KeywordIndex(corpus.path / "index") if current else None
@@ -120,30 +121,15 @@ def _opened(corpus: Corpus) -> _Opened:
 
 
 def _keyword(corpus: Corpus, index: KeywordIndex, query: str, passing: str | None, k: int) -> list[Found]:
-    """The best k distinct texts with an allowed place. The parser never refuses: what it cannot read, it leaves out."""
-    import numpy as np
-    import tantivy
-
-    parsed, _ = index.index.parse_query_lenient(query, ["text"])
+    """The best k distinct texts with an allowed place."""
     mask = _mask(corpus, index.places, passing)
-    if mask is not None and mask.sum() <= FEW:
-        numbers = np.flatnonzero(_texts_with(index.places, mask)).tolist()
-        among = tantivy.Query.term_set_query(index.index.schema, "text_no", numbers)
-        only = tantivy.Query.const_score_query(among, 0.0)
-        parsed = tantivy.Query.boolean_query([(tantivy.Occur.Must, parsed), (tantivy.Occur.Must, only)])
-    limit = k * DEEPER
-    while True:
-        hits = index.search(parsed, limit)
-        found: dict[int, Found] = {}
-        for hit in hits:
-            place = None if hit.text_no in found else _place(index.places, hit.text_no, mask)
-            if place is not None:
-                found[hit.text_no] = Found(place[0], place[1], place[2], hit.start, hit.score, index.text(hit))
-            if len(found) == k:
-                break
-        if len(found) == k or len(hits) < limit:
-            return list(found.values())
-        limit *= 8
+    texts = None if mask is None else _texts_with(index.places, mask)
+    found = []
+    for hit in index.search(query, k, texts):
+        place = _place(index.places, hit.text_no, mask)
+        if place is not None:
+            found.append(Found(*place, hit.start, hit.score, index.text(hit)))
+    return found
 
 
 def _semantic(corpus: Corpus, opened: _Opened, query: str, passing: str | None, k: int) -> list[Found]:
@@ -236,7 +222,7 @@ def _table(corpus: Corpus, found: list[Found], query: str) -> pd.DataFrame:
 
 def _read(corpus: Corpus, trace_id: str, seq: int, field: str, start: int) -> str:
     """The window of a field that begins at `start`."""
-    from primitives.index import WINDOW
+    from primitives.documents import WINDOW
 
     row = corpus.con.execute(
         f"SELECT substr(text, {start + 1}, {WINDOW}) FROM ({PASSAGES}) WHERE trace_id = ? AND seq = ? AND field = ?",

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from primitives.index import KEY, TEXT_HASH, VERSION, Places, number, places, windows
+from primitives.documents import windows
+from primitives.index import KEY, TEXT_HASH, VERSION, Places, number, places
 from primitives.passages import PASSAGES, STAMP
 from primitives.static import Static
 from primitives.vectors import FIT_ON, Lsa, fit

@@ -20,7 +20,7 @@ from insights.cli.options import FormatOption
 from insights.cli.printing import print_json
 
 PACKAGES = (
-    "duckdb", "numpy", "pandas", "pyarrow", "orjson", "scipy", "scikit-learn", "tantivy", "ipykernel",
+    "duckdb", "numpy", "pandas", "pyarrow", "orjson", "scipy", "scikit-learn", "ipykernel",
     "jupyter_client", "nbformat", "jinja2", "tiktoken", "anthropic", "openai",
 )  # fmt: skip
 KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")

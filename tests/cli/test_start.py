@@ -15,7 +15,7 @@ import typer
 from insights import cli
 from insights.errors import InsightsError, UsageError
 
-HEAVY = "pandas duckdb numpy scipy sklearn pyarrow anthropic openai tantivy nbformat jinja2 pydantic".split()
+HEAVY = "pandas duckdb numpy scipy sklearn pyarrow anthropic openai nbformat jinja2 pydantic".split()
 COMMANDS = typer.main.get_command(cli.load()).commands  # type: ignore[attr-defined]
 GROUP = sys.executable, "-m", "insights"
 

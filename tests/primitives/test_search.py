@@ -10,7 +10,8 @@ import duckdb
 import pytest
 
 from primitives import Corpus, open_corpus
-from primitives.index import OVERLAP, WINDOW, build, is_current, windows
+from primitives.documents import OVERLAP, WINDOW, windows
+from primitives.index import build, is_current
 from primitives.passages import PASSAGES
 from primitives.semantic import build as build_semantic
 from primitives.sql import Bounded
