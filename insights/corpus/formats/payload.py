@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from insights.corpus.formats import python_repr
 from insights.corpus.formats.langchain_messages import TYPES, plain
 from insights.corpus.parse import Unparseable, loads, mapping, mappings, sequence, word
 from insights.corpus.trace import as_json, as_name, as_text
@@ -77,7 +78,8 @@ def messages(value: Any, role: str = "user", depth: int = 0) -> list[dict[str, A
         return found if found or told else [{"role": role, "content": as_json(value)}]
     if isinstance(value, list):
         return list(_of_list(value, role, depth)) if depth < DEEPEST else [{"role": role, "content": as_json(value)}]
-    return [{"role": role, "content": as_text(value)}]
+    written = python_repr.message(value) if isinstance(value, str) else None
+    return list(_message(written)) if written is not None else [{"role": role, "content": as_text(value)}]
 
 
 def _of_list(items: list[Any], role: str, depth: int) -> Iterator[dict[str, Any]]:
@@ -85,7 +87,10 @@ def _of_list(items: list[Any], role: str, depth: int) -> Iterator[dict[str, Any]
     items = [i for i in items if not _is_definition(i)]
     if not items:
         return
-    if all(isinstance(i, str) for i in items) and not isinstance(first, dict):
+    if isinstance(first, str) and python_repr.message(first) is not None:
+        for item in items:
+            yield from messages(item, role, depth + 1)
+    elif all(isinstance(i, str) for i in items) and not isinstance(first, dict):
         yield {"role": role, "content": "\n".join(items)}
     elif isinstance(first, dict) and _is_block(first):
         yield from _message({"role": role, "content": [decoded(i) for i in items]})
