@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,7 @@ import typer
 from insights.cli import app
 from insights.cli.options import CorpusArgument, open_corpus
 from insights.cli.printing import say
+from insights.cli.rows import rows_of
 from insights.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,14 +31,17 @@ GOLD_COLUMNS = ("trace_id", "name", "value", "quote", "explanation", "show")
 @app.command()
 def label(
     corpus: CorpusArgument,
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="CSV, or JSON lines of objects.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="CSV, JSON, JSON lines or Parquet: a row for each trace or task."),
+    ] = None,
     on: Annotated[
         str | None,
         typer.Option(
             "--on",
-            metavar="COL",
-            help="Column of FILE that says which traces: a column of traces, or an id they had where they came from. "
-            "Default: trace_id, else id.",
+            metavar="COL[,COL…]",
+            help="Columns of FILE that together say which traces: columns or metadata of traces, or an id they had where they "
+            "came from. Default: trace_id, else id.",
         ),
     ] = None,
     pass_at: Annotated[
@@ -61,6 +67,7 @@ def label(
 
     \b
     insights label week.corpus results.csv --on task_id     columns success or passed, score or reward; others become labels
+    insights label week.corpus results.json --on task_id,trial
     insights label week.corpus --pass-at 0.8                of the scores that the corpus has; or with a file of scores
     insights label week.corpus --export gave_up -o gave_up.csv
     insights label week.corpus --import gave_up.csv
@@ -80,56 +87,107 @@ def label(
         say(_pass_at(opened, float(pass_at or 0)))
 
 
-def _take(corpus: Corpus, file: Path, on: str | None, pass_at: float | None) -> str:
-    """Rows of a file into verdicts, scores and human labels; says how many met no trace."""
-    rows = _rows(file)
-    columns = list(rows[0]) if rows else []
-    on = on or next((c for c in ("trace_id", "id") if c in columns), "trace_id")
-    if on not in columns:
-        raise UsageError(
-            f"{file} has no column {on!r}", f"it has {', '.join(columns)}; name one with --on" if rows else "no rows"
-        )
-    places = _places(corpus, on, [str(row[on]) for row in rows], file)
-    met = [(trace_id, row) for row in rows for trace_id in places.get(str(row[on]), ())]
-    lost = [row for row in rows if str(row[on]) not in places]
+def _take(corpus: Corpus, file: Path, named: str | None, pass_at: float | None) -> str:
+    """Rows of a file into verdicts, scores and human labels; says what met nothing on either side."""
+    rows = rows_of(file, (named or "trace_id").partition(",")[0])
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    on = [named] if named in columns else [c.strip() for c in (named or _default(columns)).split(",")]
+    for column in on:
+        if column not in columns:
+            raise UsageError(f"{file} has no column {column!r}", f"it has {', '.join(columns)}; name one with --on")
+    keys = [tuple(_word(row.get(c)) for c in on) for row in rows]
+    places = _places(corpus, on, keys, file)
+    met = [(trace_id, row) for key, row in zip(keys, rows, strict=True) for trace_id in places.get(key, ())]
+    lost = [key for key in keys if key not in places]
     verdicts, scores = _verdicts(met, file), _scores(met, file)
     if pass_at is not None:
         verdicts = {trace_id: score >= pass_at for trace_id, score in scores.items()} | verdicts
-    named = _labels(met, on)
+    labels = _labels(met, on)
     corpus = _relabelled(corpus, verdicts, scores)
-    _save(corpus, named)
-    n_labels = sum(len(values) for values in named.values())
+    _save(corpus, labels)
+    n_labels = sum(len(values) for values in labels.values())
     counted = ((len(verdicts), "verdicts"), (len(scores), "scores"), (n_labels, "labels"))
-    said = f"{', '.join(f'{k:,} {name}' for k, name in counted if k) or 'nothing'} taken in"
+    said = [f"{', '.join(f'{k:,} {name}' for k, name in counted if k) or 'nothing'} taken in"]
     if lost:
-        said += f"; {len(lost):,} of {len(rows):,} rows name no trace, as {lost[0][on]!r}"
+        said.append(f"{len(lost):,} of {len(rows):,} rows name no trace, as {', '.join(lost[0])!r}")
+    said += _unmet(corpus, {trace_id for trace_id, _ in met}) + _disagreeing(met, verdicts, scores)
     if scores and not verdicts:
-        said += "; scores are no verdicts: --pass-at SCORE makes them"
-    return said
+        said.append("scores are no verdicts: --pass-at SCORE makes them")
+    return "; ".join(said)
 
 
-def _places(corpus: Corpus, on: str, values: list[str], file: Path) -> dict[str, list[str]]:
-    """Value to ids of traces: by the column of that name, else by trace id, else by the id in the source."""
-    known = [row[0] for row in corpus.con.execute("DESCRIBE traces").fetchall()]
-    wanted = set(values)
-    for column in dict.fromkeys(c for c in (on, "trace_id", "native_id") if c in known):
-        places: dict[str, list[str]] = {}
-        for trace_id, key in corpus.con.execute(f'SELECT trace_id, "{column}"::VARCHAR FROM traces').fetchall():
-            if key in wanted:
+def _default(columns: list[str]) -> str:
+    return next((c for c in ("trace_id", "id") if c in columns), "trace_id")
+
+
+def _word(value: Any) -> str:
+    """A key as text, alike in CSV, JSON and Parquet: 3, 3.0 and "3" are one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value).strip()
+
+
+def _unmet(corpus: Corpus, met: set[str]) -> list[str]:
+    without = [t for (t,) in corpus.con.execute("SELECT trace_id FROM traces ORDER BY 1").fetchall() if t not in met]
+    return (
+        [f"{len(without):,} of {len(without) + len(met):,} traces are named by no row, as {without[0]!r}"]
+        if without
+        else []
+    )
+
+
+def _disagreeing(
+    met: list[tuple[str, dict[str, Any]]], verdicts: dict[str, bool], scores: dict[str, float]
+) -> list[str]:
+    """Traces that several rows tell different verdicts or scores of."""
+    told = {
+        t
+        for t, row in met
+        for given, kept in ((_verdict(row), verdicts), (_score(row), scores))
+        if given not in (None, kept.get(t))
+    }
+    return [f"{len(told):,} traces are named by rows that disagree, the last counts, as {min(told)!r}"] if told else []
+
+
+def _places(corpus: Corpus, on: list[str], keys: list[tuple[str, ...]], file: Path) -> dict[tuple[str, ...], list[str]]:
+    """Key to ids of traces: by the columns of those names or by metadata, one column else by trace id or the id in the source."""
+    known = {row[0] for row in corpus.con.execute("DESCRIBE traces").fetchall()}
+    ways = [[_column(name, known) for name in on]]
+    if len(on) == 1:
+        ways += [[f'"{c}"'] for c in ("trace_id", "native_id")]
+    wanted = set(keys)
+    for way in ways:
+        places: dict[tuple[str, ...], list[str]] = {}
+        chosen = ", ".join(f"CAST({expression} AS VARCHAR)" for expression in way)
+        for trace_id, *values in corpus.con.execute(
+            f"SELECT trace_id, {chosen} FROM traces ORDER BY trace_id"
+        ).fetchall():
+            key = tuple(_word(value) for value in values)
+            if key in wanted and any(key):
                 places.setdefault(key, []).append(trace_id)
         if not places:
             continue
         several = next((key for key, ids in places.items() if len(ids) > 1), None)
-        if column == "native_id" and on != column and several is not None:
+        if way == ['"native_id"'] and on != ["native_id"] and several is not None:
             raise UsageError(
-                f"{file}: {on} {several!r} names {len(places[several])} traces: {', '.join(places[several][:3])}",
+                f"{file}: {on[0]} {several[0]!r} names {len(places[several])} traces: {', '.join(places[several][:3])}",
                 "give their trace_id",
             )
         return places
-    some = [row[0] for row in corpus.con.execute("SELECT trace_id FROM traces ORDER BY 1 LIMIT 3").fetchall()]
-    raise UsageError(
-        f"no {on} of {file} is in the corpus, as {values[0]!r}", f"the corpus has traces {', '.join(some)}"
-    )
+    named = ", ".join(f"CAST({expression} AS VARCHAR)" for expression in ways[0])
+    some = corpus.con.execute(f"SELECT DISTINCT {named} FROM traces ORDER BY ALL LIMIT 3").fetchall()
+    has = [", ".join(map(str, row)) for row in some if any(row)]
+    some_ids = [row[0] for row in corpus.con.execute("SELECT trace_id FROM traces ORDER BY 1 LIMIT 3").fetchall()]
+    there = f"the corpus has {' and '.join(has)}" if has else f"the corpus has traces {', '.join(some_ids)}"
+    raise UsageError(f"no {','.join(on)} of {file} is in the corpus, as {', '.join(keys[0])!r}", there)
+
+
+def _column(name: str, known: set[str]) -> str:
+    """SQL of what a trace says under a name."""
+    if name in known:
+        return f'"{name}"'
+    quoted = name.replace("'", "''").replace('"', '\\"')
+    return f"""json_extract_string(metadata, '$."{quoted}"')"""
 
 
 def _pass_at(corpus: Corpus, least: float) -> str:
@@ -153,19 +211,9 @@ def _relabelled(corpus: Corpus, verdicts: dict[str, bool], scores: dict[str, flo
     return open_corpus(corpus.path)
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}", "give a CSV or JSON lines in UTF-8") from error
-    try:
-        if text.lstrip().startswith("["):
-            return [dict(row) for row in json.loads(text)]
-        if text.lstrip().startswith("{"):
-            return [dict(json.loads(line)) for line in text.splitlines() if line.strip()]
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{file} is no JSON of objects: {error}", "give a CSV or JSON lines") from error
-    return list(csv.DictReader(text.splitlines(keepends=True)))
+def _verdict(row: dict[str, Any]) -> bool | None:
+    name = next((v for v in VERDICTS if row.get(v) not in (None, "")), None)
+    return None if name is None else WORDS.get(str(row[name]).strip().lower())
 
 
 def _verdicts(met: list[tuple[str, dict[str, Any]]], file: Path) -> dict[str, bool]:
@@ -174,46 +222,71 @@ def _verdicts(met: list[tuple[str, dict[str, Any]]], file: Path) -> dict[str, bo
         name = next((v for v in VERDICTS if row.get(v) not in (None, "")), None)
         if name is None:
             continue
-        word = str(row[name]).strip().lower()
-        if word not in WORDS:
+        verdict = _verdict(row)
+        if verdict is None:
             raise UsageError(f"{file}: {name} is {row[name]!r}", f"one of {', '.join(WORDS)}")
-        found[trace_id] = WORDS[word]
+        found[trace_id] = verdict
     return found
+
+
+def _score(row: dict[str, Any]) -> float | None:
+    """The score of a row, None where it has none. Raises ValueError where it is no number."""
+    given = next((row[s] for s in SCORES if row.get(s) not in (None, "")), None)
+    if given is None:
+        return None
+    score = float(given) if isinstance(given, (str, int, float)) else math.nan
+    if not math.isfinite(score):
+        raise ValueError(given)
+    return score
 
 
 def _scores(met: list[tuple[str, dict[str, Any]]], file: Path) -> dict[str, float]:
     found = {}
     for trace_id, row in met:
-        name = next((s for s in SCORES if row.get(s) not in (None, "")), None)
-        if name is None:
-            continue
         try:
-            found[trace_id] = float(row[name])
+            score = _score(row)
         except ValueError as error:
-            raise UsageError(f"{file}: {name} is {row[name]!r}, which is no number") from error
+            name = next(s for s in SCORES if row.get(s) not in (None, ""))
+            raise UsageError(
+                f"{file}: {name} is {row[name]!r}, which is no number", "give numbers, or leave it empty"
+            ) from error
+        if score is not None:
+            found[trace_id] = score
     return found
 
 
-def _labels(met: list[tuple[str, dict[str, Any]]], on: str) -> dict[str, dict[str, tuple[str, str | None]]]:
+def _labels(met: list[tuple[str, dict[str, Any]]], on: list[str]) -> dict[str, dict[str, tuple[str, str | None]]]:
     """label -> trace_id -> (value, quote): rows of `name` and `value`, or every column that is none of the known."""
     found: dict[str, dict[str, tuple[str, str | None]]] = {}
     for trace_id, row in met:
         if "name" in row and "value" in row:
             pairs = {row["name"]: row["value"]}
         else:
-            pairs = {k: v for k, v in row.items() if k and k not in (on, "trace_id", *VERDICTS, *SCORES)}
+            pairs = {k: v for k, v in row.items() if k and k not in (*on, "trace_id", *VERDICTS, *SCORES)}
         for name, value in pairs.items():
             if value not in (None, ""):
-                found.setdefault(str(name), {})[trace_id] = (str(value), row.get("quote") or None)
+                found.setdefault(_label_name(str(name)), {})[trace_id] = (_label_value(value), row.get("quote") or None)
     return found
 
 
+def _label_name(column: str) -> str:
+    """`Failure mode (1st)` is the label Failure_mode_1st."""
+    name = re.sub(r"[^A-Za-z0-9]+", "_", column).strip("_")[:64].rstrip("_")
+    if not name[:1].isalpha():
+        raise UsageError(f"column {column!r} cannot name a label", "letters, digits and underscores, a letter first")
+    return name
+
+
+def _label_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
 def _save(corpus: Corpus, named: dict[str, dict[str, tuple[str, str | None]]]) -> None:
-    from insights.diagnose.labels import NAME, Label, write
+    from insights.diagnose.labels import Label, write
 
     for name, values in named.items():
-        if not NAME.fullmatch(name):
-            raise UsageError(f"column {name!r} cannot name a label", "letters, digits and underscores, a letter first")
         code = hashlib.sha1(",".join(sorted(values)).encode(), usedforsecurity=False).hexdigest()[:12]
         write(corpus, f"human-{name}-{code}", [Label(t, name, v, "human", quote=q) for t, (v, q) in values.items()])
 
