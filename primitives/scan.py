@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import warnings
 from typing import TYPE_CHECKING
 
 from primitives.passages import PASSAGES, is_of_steps
-from primitives.sql import Bounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +15,8 @@ if TYPE_CHECKING:
 SNIPPET = 240  # unit: characters
 COLUMNS = ("trace_id", "seq", "field", "score", "start", "end", "snippet", "same")
 WORD = re.compile(r"\w+")
+# Thai, Lao, kana and Chinese characters: written without spaces, so that an index of words does not find what stands in a clause.
+UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
 
 def terms_of(query: str) -> list[str]:
@@ -74,13 +74,7 @@ def _within(passing: str | None) -> str:
 
 
 def scan_words(corpus: Corpus, query: str, passing: str | None, k: int) -> pd.DataFrame:
-    """What keyword search does without an index: texts with most of the words, shorter ones first."""
-    warnings.warn(
-        f"{corpus.path.name} has no current search index: every text was scanned, words only, without ranking by rarity "
-        f"(build it: insights ingest, or primitives.index.build)",
-        Bounded,
-        stacklevel=4,
-    )
+    """Texts with most of the words in them, shorter ones first."""
     phrases = [p for p in re.findall(r'"([^"]+)"', query) if p.strip()]
     terms = phrases + terms_of(re.sub(r'"[^"]*"', " ", query))
     if not terms:

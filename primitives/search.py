@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
 from primitives.passages import BASES, PASSAGES, allowed, is_of_steps
 from primitives.registry import verb
-from primitives.scan import COLUMNS, scan_pattern, scan_words, snippet, terms_of
+from primitives.scan import COLUMNS, UNSPACED, scan_pattern, scan_words, snippet, terms_of
+from primitives.sql import Bounded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,8 +62,9 @@ def search(
         only), start, end (characters of that field; snippet is field[start:end], verbatim), snippet, same (how many steps
         hold this very text; all but regex show it once).
     Search finds examples; it does not count: for a prevalence write the condition in SQL. Without an index, or with a
-    stale one, texts are scanned and a warning says so. Raises ValueError for an empty query, an unknown mode or a pattern
-    that is no RE2, CohortNotUnderstood for a filter that does not run.
+    stale one, texts are scanned and a warning says so; so are they for a query in a script without spaces. Raises
+    ValueError for an empty query, an unknown mode or a pattern that is no RE2, CohortNotUnderstood for a filter that
+    does not run.
     Methods: BM25 (Robertson and Zaragoza 2009); LSA (Deerwester et al. 1990); reciprocal-rank fusion (Cormack et al. 2009).
 
     >>> search("refund OR error", mode="keyword", where="NOT success", k=5)
@@ -81,6 +84,13 @@ def search(
     ranked = []
     if mode != "semantic":
         if opened.keyword is None:
+            warnings.warn(
+                f"{corpus.path.name} has no current search index: every text was scanned, words only, without ranking by "
+                "rarity (build it: insights ingest, or primitives.index.build)",
+                Bounded,
+                stacklevel=3,
+            )
+        if opened.keyword is None or UNSPACED.search(query):
             return scan_words(corpus, query, passing, k)
         ranked.append(_keyword(corpus, opened.keyword, query, passing, k))
     if mode in ("hybrid", "semantic"):

@@ -117,6 +117,17 @@ def test_without_an_index_it_scans_and_says_so(folder: Path, tmp_path: Path) -> 
     assert hits["field"][0] == "result"
 
 
+@pytest.mark.parametrize("mode", ["hybrid", "keyword", "phrase"])
+def test_words_of_scripts_without_spaces_are_found_inside_a_clause(tmp_path: Path, mode: str) -> None:
+    said = ["申し訳ございません、システムの都合で変更できません。", "配送先を変更いたしました。"]
+    steps = [{"trace_id": f"t{i}", "seq": 0, "role": "assistant", "text": text} for i, text in enumerate(said)]
+    home = small.folder(tmp_path, traces=[{"trace_id": f"t{i}"} for i in range(2)], steps=steps)
+    build(home)
+    corpus = open_corpus(home)
+    assert corpus.search("変更できません", mode=mode)["trace_id"].tolist() == ["t0"]
+    assert corpus.search("変更", mode=mode)["snippet"].tolist() == [said[1], said[0]]
+
+
 def test_an_index_is_extended_and_goes_stale(tmp_path: Path) -> None:
     tables = tiny.rows()
     home = small.folder(tmp_path, **tables)
