@@ -12,7 +12,7 @@ MOST_LINES = 5
 NAMED = 4  # causes, findings in one line
 WORTH = 0.05  # share of the failures below which a cause is no place to begin
 FEW = 60  # runs with a verdict; with fewer only a large difference can show
-DOUBTS = 0.02  # share of the failures from which on a doubt about the verdicts is told in the answer
+DOUBTED = 2  # failures from which on a doubt about the verdicts is told in the answer
 CONDUCT = ("injection_obeyed", "denied", "interrupted", "corrected")
 
 
@@ -42,7 +42,9 @@ def lines(question: Question, board: Board, findings: Sequence[Finding], causes:
 
 def _outcomes(board: Board) -> str:
     if not board.labelled:
-        return f"{board.n_traces} runs without verdicts: the findings say how often things happen, not why runs fail."
+        (scored,) = board.corpus.con.execute("SELECT count(score) FROM traces").fetchone() or (0,)
+        remedy = f"{scored} have a score, of which `insights label CORPUS --pass-at SCORE` makes verdicts" if scored else "`insights label` takes them from a file"  # fmt: skip
+        return f"{board.n_traces} runs without verdicts: the findings say how often things happen, not why runs fail; {remedy}."
     known = board.n_passed + len(board.failed)
     unlabelled = f"; {board.n_traces - known} more have no verdict" if known < board.n_traces else ""
     return f"{len(board.failed)} of {known} runs fail ({len(board.failed) / known:.0%}){unlabelled}."
@@ -62,7 +64,7 @@ def _causes(board: Board, findings: Sequence[Finding], causes: Sequence[Cause]) 
     out += _first_change(findings, causes, told)
     out.append(_tested(board, findings))
     suspect = [
-        f for f in findings if f.kind == "label_defect" and (f.terminal or 0) >= max(2, DOUBTS * len(board.failed))
+        f for f in findings if f.kind == "label_defect" and (f.terminal or 0) >= DOUBTED
     ]
     if suspect:
         out.append("Doubts about the verdicts, to settle first: " + "; ".join(_counted(f) for f in suspect[:2]) + ".")
@@ -86,6 +88,8 @@ def _first_change(findings: Sequence[Finding], causes: Sequence[Cause], told: Se
 
 
 def _tested(board: Board, findings: Sequence[Finding]) -> str:
+    if not board.failed:
+        return "No run fails, so there is nothing to explain: ask where it wastes time, or what it does, instead."
     if not board.n_passed:
         return "Every run with a verdict fails, so nothing can be held against runs that pass: read counts as how common, not as why."
     tested = [f for f in findings if f.kind == "contrast" and f.contrast and f.contrast.outcome == "success"]

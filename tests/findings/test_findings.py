@@ -14,8 +14,10 @@ from insights.findings import citations, predicate
 from insights.findings.examine import as_finding, examine, verdict
 from insights.findings.partition import partition
 from insights.findings.rank import rank_score, ranked, severity_of
+from insights.findings.verdict import contrast as measured_contrast
 from insights.findings.verdict import count, decide, q_values
 from insights.records import Citation, Contrast, Count, Finding, Hypothesis, Predicate
+from insights.report import words
 from primitives import Corpus
 from tests.primitives.small import corpus as build
 
@@ -29,11 +31,35 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     for task in range(N_TASKS):
         for trial in range(TRIALS):
             trace, wipes = f"t{task:02d}-{trial}", trial == 0
-            traces.append({"trace_id": trace, "task_id": str(task), "trial": trial, "success": not wipes and task > 1, "n_steps": 3})
+            traces.append(
+                {
+                    "trace_id": trace,
+                    "task_id": str(task),
+                    "trial": trial,
+                    "success": not wipes and task > 1,
+                    "n_steps": 3,
+                }
+            )
             steps.append({"trace_id": trace, "seq": 0, "role": "user", "text": f"Please tidy folder {task}."})
-            steps.append({"trace_id": trace, "seq": 1, "role": "assistant", "text": "I will tidy it now.", "n_tool_calls": 1})
-            steps.append({"trace_id": trace, "seq": 2, "role": "assistant", "text": f"Folder {task} is tidy. <script>alert(1)</script>"})
-            calls.append({"trace_id": trace, "call_seq": 1, "name": "wipe" if wipes else "sort", "args": {"folder": f"folder-{task}"}})
+            steps.append(
+                {"trace_id": trace, "seq": 1, "role": "assistant", "text": "I will tidy it now.", "n_tool_calls": 1}
+            )
+            steps.append(
+                {
+                    "trace_id": trace,
+                    "seq": 2,
+                    "role": "assistant",
+                    "text": f"Folder {task} is tidy. <script>alert(1)</script>",
+                }
+            )
+            calls.append(
+                {
+                    "trace_id": trace,
+                    "call_seq": 1,
+                    "name": "wipe" if wipes else "sort",
+                    "args": {"folder": f"folder-{task}"},
+                }
+            )
     return build(tmp_path_factory.mktemp("findings"), traces=traces, steps=steps, tool_calls=calls)
 
 
@@ -86,7 +112,9 @@ def test_matches_stay_inside_the_population(corpus: Corpus) -> None:
         ("t05-1", 2, "", False),
     ],
 )
-def test_a_citation_holds_only_verbatim_in_its_step(corpus: Corpus, trace: str, seq: int, quote: str, stands: bool) -> None:
+def test_a_citation_holds_only_verbatim_in_its_step(
+    corpus: Corpus, trace: str, seq: int, quote: str, stands: bool
+) -> None:
     [checked] = citations.verify(corpus, [Citation(trace, seq, quote)])
     assert checked.verified is stands
 
@@ -117,7 +145,9 @@ def test_given_quotes_that_do_not_stand_are_counted_and_not_shown(corpus: Corpus
 
 
 def test_what_never_happens_is_refuted(corpus: Corpus) -> None:
-    _, decided, why = verdict(examine(corpus, hypothesis("SELECT trace_id FROM traces WHERE false")), None, labelled=True)
+    _, decided, why = verdict(
+        examine(corpus, hypothesis("SELECT trace_id FROM traces WHERE false")), None, labelled=True
+    )
     assert (decided, why) == ("refuted", "it holds in no eligible trace")
 
 
@@ -137,7 +167,9 @@ def test_without_a_verified_quote_nothing_is_confirmed() -> None:
 
 
 def contrast(low: float, high: float, q: float | None, *, adjusted: bool = True) -> Contrast:
-    return Contrast("success", Count(1, 10), Count(9, 10), (low + high) / 2, low, high, None, 0.001, q, "CMH", 5, adjusted)
+    return Contrast(
+        "success", Count(1, 10), Count(9, 10), (low + high) / 2, low, high, None, 0.001, q, "CMH", 5, adjusted
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,10 +224,53 @@ def test_ranking_is_stable_and_confirmed_comes_first(corpus: Corpus) -> None:
     assert [f.id for f in ranked([a, b, c], "cost")] == ["F3", "F2", "F1"]
 
 
+def test_what_may_explain_comes_before_doubts_and_symptoms_whatever_the_score(corpus: Corpus) -> None:
+    cause = finding(corpus, "F1", WIPES, rank_score=0.1)
+    suspicion = finding(
+        corpus, "F2", WIPES, rank_score=50.0, kind="label_defect", taxonomy={"cause": "never_passes", "tier": "9"}
+    )
+    symptom = finding(corpus, "F3", WIPES, rank_score=90.0, taxonomy={"cause": "success_claimed", "tier": "9"})
+    defect = finding(
+        corpus, "F4", WIPES, rank_score=5.0, kind="label_defect", taxonomy={"cause": "not_graded", "tier": "9"}
+    )
+    harmless = finding(corpus, "F5", WIPES, rank_score=70.0, verdict="descriptive")
+    order = [f.id for f in ranked([symptom, suspicion, harmless, cause, defect])]
+    assert order == ["F4", "F1", "F2", "F3", "F5"]
+
+
+def test_a_grouping_that_is_not_the_task_does_not_take_difficulty_out(tmp_path: Path) -> None:
+    traces = [
+        {
+            "trace_id": f"{desk}{i}",
+            "task_id": f"{desk}{i}",
+            "dataset": desk,
+            "success": (i % 5 == 0) if i < 10 else (i % 5 != 0 or desk == "a"),
+        }
+        for desk in ("a", "b")
+        for i in range(30)
+    ]
+    calls = [
+        {"trace_id": t["trace_id"], "call_seq": 0, "name": "wipe", "args": {}}
+        for t in traces
+        if int(str(t["trace_id"])[1:]) < 10
+    ]
+    within = measured_contrast(
+        build(tmp_path, traces=traces, steps=[], tool_calls=calls),
+        "SELECT trace_id FROM tool_calls WHERE name = 'wipe'",
+        None,
+    )
+    assert within is not None and "2 groups" in within.test and not within.adjusted
+    assert words.grouped_by(within) == "dataset"
+    told = decide("contrast", count(20, 60), replace(within, q=0.001), 1, labelled=True)
+    assert told[0] == "descriptive" and "difficulty could not be taken out" in told[1]
+
+
 @pytest.mark.parametrize(
     "text, intent",
     [
         ("Why do runs fail?", "failure"),
+        ("What should I fix first?", "failure"),
+        ("Where is our budget spent?", "cost"),
         ("Compare gpt-4o and claude", "comparison"),
         ("What wastes the money?", "cost"),
         ("What makes an attack succeed?", "conduct"),
