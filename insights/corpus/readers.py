@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ MAGIC_NAMES = {
     "image": "an image",
     "pdf": "a PDF document",
 }
+OUTCOMES = {"success", "passed", "resolved", "correct", "score", "reward"}  # columns that `insights label` takes
 BROKEN = (RecursionError, MemoryError, OSError, ValueError, TypeError, KeyError, AttributeError, IndexError)
 
 
@@ -200,9 +202,24 @@ def _unknown(head: Head) -> str:
         return "looks like the repr() of a Python object, which is never evaluated; write it again with json.dump"
     if head.magic:
         return f"{MAGIC_NAMES.get(head.magic, f'a {head.magic} file')}; no reader takes it"
+    if told := OUTCOMES.intersection(_columns(head)):
+        return f"a table of outcomes ({', '.join(sorted(told))}) and no traces: insights label CORPUS {head.path.name} takes it in"
     if head.records:
         return explain(head)
     return "text that is neither JSON nor a transcript with named speakers"
+
+
+def _columns(head: Head) -> set[str]:
+    """Names of the columns of a file that may be a table: keys of flat records, cells of a first line."""
+    if rows := [r for r in head.records[:50] if isinstance(r, dict)]:
+        flat = not any(isinstance(v, (dict, list)) for row in rows for v in row.values())
+        return {str(k).lower() for row in rows for k in row} if flat else set()
+    first = head.text.split("\n", 1)[0].strip().lstrip("\ufeff")
+    return (
+        {cell.strip().strip('"').lower() for cell in re.split(r"[,;\t]", first)}
+        if re.search(r"[,;\t]", first)
+        else set()
+    )
 
 
 def _first_issue(source: Source) -> str | None:

@@ -43,7 +43,9 @@ def lines(question: Question, board: Board, findings: Sequence[Finding], causes:
 def _outcomes(board: Board) -> str:
     if not board.labelled:
         (scored,) = board.corpus.con.execute("SELECT count(score) FROM traces").fetchone() or (0,)
-        remedy = f"{scored} have a score, of which `insights label CORPUS --pass-at SCORE` makes verdicts" if scored else "`insights label` takes them from a file"  # fmt: skip
+        remedy = "`insights label` takes them from a file"
+        if scored:
+            remedy = f"{scored} have a score, of which `insights label CORPUS --pass-at SCORE` makes verdicts"
         return f"{board.n_traces} runs without verdicts: the findings say how often things happen, not why runs fail; {remedy}."
     known = board.n_passed + len(board.failed)
     unlabelled = f"; {board.n_traces - known} more have no verdict" if known < board.n_traces else ""
@@ -63,9 +65,7 @@ def _causes(board: Board, findings: Sequence[Finding], causes: Sequence[Cause]) 
         out.append(f"No cause was found by counting alone: {rest}.")
     out += _first_change(findings, causes, told)
     out.append(_tested(board, findings))
-    suspect = [
-        f for f in findings if f.kind == "label_defect" and (f.terminal or 0) >= DOUBTED
-    ]
+    suspect = [f for f in findings if f.kind == "label_defect" and (f.terminal or 0) >= DOUBTED]
     if suspect:
         out.append("Doubts about the verdicts, to settle first: " + "; ".join(_counted(f) for f in suspect[:2]) + ".")
     return out

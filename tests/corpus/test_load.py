@@ -156,6 +156,12 @@ def test_unreadable_files_keep_what_they_gave(tmp_path, corpus):
         ("empty.jsonl", "", "the file is empty"),
         ("half.jsonl", '{"messages": [{"role": "us', "half.jsonl"),
         ("prose.txt", "nothing that speaks", "neither JSON nor a transcript"),
+        (
+            "results.csv",
+            "id,passed\na,true\n",
+            "a table of outcomes (passed) and no traces: insights label CORPUS results.csv",
+        ),
+        ("results.json", '[{"id": "a", "score": 0.5}]', "a table of outcomes (score)"),
     ],
 )
 def test_a_file_without_traces_is_one_error(tmp_path, corpus, name, content, said):
