@@ -1,4 +1,4 @@
-"""Media out of messages: base64 in a step's parts becomes a row of `blobs`, and `blob:<sha256>` stands in its place."""
+"""What is large or repeated becomes a row of `blobs`: base64 in a step's parts, where `blob:<sha256>` then stands, and texts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from typing import Any
 LONGEST_INLINE = 4_096  # unit: characters of base64 that may stay in a step's parts
 DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?[^,]{0,60};base64,")
 MIME_KEYS = ("media_type", "mime_type", "mimeType", "mime")
-Blob = tuple[str, str | None, int, None, bytes, None]  # a row of the table `blobs`
+Blob = tuple[str, str | None, int, str | None, bytes | None, None]  # a row of the table `blobs`
+
+
+def keep(text: str, mime: str, found: dict[str, Blob]) -> str:
+    """Put a text into `found`; returns its hash."""
+    data = text.encode("utf-8", "replace")
+    own = hashlib.sha256(data).hexdigest()
+    found[own] = (own, mime, len(data), text, None, None)
+    return own
 
 
 def take(value: Any, found: dict[str, Blob], mime: str | None = None) -> Any:

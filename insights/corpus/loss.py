@@ -29,7 +29,7 @@ ENOUGH = 0.99  # share of the text below which the paths that were left out are 
 TOLD = 20  # paths told of one source
 SEARCHED = 300  # strings that are looked for inside longer ones
 TRACE_TEXTS = ("input_text", "final_output", "error_message", "metadata", "extra", "llm_calls", "spans", "annotations",
-               "expected", "tags")  # fmt: skip
+               "expected", "tags", "blobs", "native_end_reason", "agent")  # fmt: skip
 STEP_TEXTS = ("text", "reasoning", "parts", "extra")
 CALL_TEXTS = ("args", "args_text", "result_text", "result", "error_message", "extra")
 

@@ -142,6 +142,7 @@ class Trace:
         self._open: dict[str, list[ToolCall]] = {}
         self._keys: set[str] = set()
         self._segment = 0
+        self._offered: tuple[Any, str | None] = (None, None)  # tool definitions and their hash
         for name, value in columns.items():
             setattr(self, name, value)
 
@@ -264,8 +265,21 @@ class Trace:
         for column in ("model", "agent"):
             if column in columns:
                 columns[column] = as_name(columns[column])
-        self.llm_calls.append({"llm_call_id": name, **columns})
+        self.llm_calls.append({"llm_call_id": name, "tools_hash": self._offered[1], **columns})
         return name
+
+    def offer(self, tools: Any) -> None:
+        """Keep the definitions of the tools that the model calls from here on are offered: once, as a blob that `tools_hash`
+        names. Their names, as far as the shape is known, stand in `extra.tools_offered`. None: no tools.
+        """
+        if tools == self._offered[0]:
+            return
+        text = as_json(tools)
+        self._offered = tools, text and blobs.keep(text, "application/json", self.blobs)
+        names = self.extra.setdefault("tools_offered", []) if text else []
+        for name in map(_tool_name, tools if isinstance(tools, list) else [tools]):
+            if name is not None and name not in names:
+                names.append(name)
 
     def annotate(self, kind: str, name: str, **columns: Any) -> None:
         """Append a score, label, failure or feedback (columns of `annotations`)."""
@@ -358,6 +372,16 @@ class Trace:
         self.models = self.models or models or ([self.model] if self.model else [])
         if self.model is None and models:
             self.model = models[0]
+
+
+def _tool_name(tool: Any) -> str | None:
+    """The name a tool's definition gives it, in OpenAI's, Anthropic's, MCP's or LangChain's shape."""
+    if not isinstance(tool, dict):
+        return tool if isinstance(tool, str) else None
+    for held in (tool, tool.get("function"), tool.get("toolSpec"), tool.get("json_schema")):
+        if isinstance(held, dict) and isinstance(held.get("name"), str):
+            return str(held["name"])
+    return None
 
 
 def _parse_args(text: str) -> tuple[Any, str | None]:

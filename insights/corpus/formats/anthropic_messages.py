@@ -8,7 +8,7 @@
 - `usage.input_tokens` excludes the cache (added here); in a stream the last `message_delta` has the output tokens.
 - Logs that repeat the history are folded (see request_log). `system` of the request is the first step.
 - Batch results ({custom_id, result}) give one trace each; a failed one its error.
-Dropped: signatures, cache marks, tool definitions.
+Tool definitions are kept once, as a blob. Dropped: signatures, cache marks.
 """
 
 from __future__ import annotations
@@ -254,8 +254,16 @@ def _trace(source: Source, conversation: Conversation) -> Trace:
         t.steps[0].src_offset, t.steps[0].src_len = conversation.record.offset, conversation.record.length
     for at, request in conversation.calls:
         _model_call(t, request, starts.get(at) if request.answer else None)
+    if not t.llm_calls:
+        t.offer(_offered(value))
     apply_metadata(t, both)
     return t
+
+
+def _offered(value: dict[str, Any]) -> Any:
+    """The definitions of a request's tools."""
+    holders = (value, *(mapping(value.get(k)) for k in ("request", "params", "body", "kwargs")))
+    return next((h["tools"] for h in holders if h.get("tools")), None)
 
 
 def _model_call(t: Trace, request: Request, seq: int | None) -> None:
@@ -266,6 +274,7 @@ def _model_call(t: Trace, request: Request, seq: int | None) -> None:
         return
     stop = response.get("stop_reason") if request.answer else None
     failed = mapping(failed.get("error")) or failed
+    t.offer(_offered(value))
     name = t.llm(
         response.get("id") if not any(c["llm_call_id"] == response.get("id") for c in t.llm_calls) else None,
         first_seq=seq,

@@ -71,6 +71,7 @@ def _trace(run: dict[str, Any], native: str) -> Trace:
     t = Trace("atif", native, session_id=run.get("session_id"), framework=agent.get("name"), agent=agent.get("name"))
     t.agent_version, t.model = agent.get("version"), agent.get("model_name")
     t.metadata["schema_version"] = run.get("schema_version")
+    t.offer(agent.get("tool_definitions"))
     for i, item in enumerate(run["steps"]):
         if isinstance(item, dict):
             _step(t, item, f"/steps/{i}")

@@ -133,6 +133,8 @@ def _kimi(t: Trace, value: dict[str, Any], where: dict[str, Any]) -> bool:
 def _kimi_settings(t: Trace, value: dict[str, Any], where: dict[str, Any]) -> None:
     t.model = value.get("model") or t.model or value.get("modelAlias")
     t.provider = value.get("provider") or t.provider
+    if value.get("tools"):
+        t.offer(value["tools"])
     prompt = value.get("systemPrompt")
     if isinstance(prompt, str) and not any(s.text == prompt for s in t.steps[:3]):
         t.step("system", prompt, origin="harness", **where)

@@ -8,7 +8,7 @@
     qwenpaw  {"agent": {"memory": {"content": [[message, marks], …]}}} (AgentScope)
 
 Cursor's calls have no ids: results answer the oldest open call. gptme counts cached tokens beside the input (added here).
-Vibe and Hermes report totals for the session or nothing. Dropped: marks, tool definitions.
+Vibe and Hermes report totals for the session or nothing. Dropped: marks.
 """
 
 from __future__ import annotations
@@ -232,6 +232,7 @@ def read_hermes(source: Source) -> Iterator[Trace]:
         listed = value.get("messages")
         rows = listed if isinstance(listed, list) else []
         said = [m for m in rows if mapping(m).get("role") != "session_meta"]
+        t.offer(value.get("tools") or None)
         if value.get("system_prompt"):
             t.step("system", value["system_prompt"], origin="harness")
         add_messages(t, said, pointer=f"{record.pointer or ''}/messages")

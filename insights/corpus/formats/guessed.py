@@ -91,6 +91,13 @@ def read(source: Source) -> Iterator[Trace]:
     if shape is None:
         source.issue("unknown_json", explain(source.head), severity="error")
         return
+    if lacking := _lacking(shape, source.head.records):
+        source.issue(
+            "map_key_missing",
+            f"no record has {' or '.join(lacking)}, which --map names; {explain(source.head).rpartition('; ')[0]}",
+            severity="error",
+        )
+        return
     if not source.fields:
         source.issue("guessed", f"read as {shape}; if that is wrong, say --map role=…,text=…", severity="warning")
     grouped: dict[str, Trace] = {}
@@ -117,6 +124,14 @@ def _told(fields: Mapping[str, str]) -> Shape:
     """The shape that `--map` says; text= and role= alone mean one message a record."""
     kind = "lists" if fields.get("messages") else "pairs" if fields.get("asked") else "messages"
     return Shape(kind, fields, 0, 0)
+
+
+def _lacking(shape: Shape, records: list[Any]) -> list[str]:
+    """Keys of the records that the shape names and none of those looked at has: a mistyped --map."""
+    names = ("messages",) if shape.kind == "lists" else tuple(shape.fields)
+    rows = [r for r in records[:LOOKED_AT] if isinstance(r, dict)]
+    keys = [shape.fields[name] for name in names if shape.fields.get(name)]
+    return [key for key in keys if rows and all(_at(row, key) is None for row in rows)]
 
 
 def shape_of(records: list[Any]) -> Shape | None:

@@ -324,6 +324,7 @@ def _model(t: Trace, e: Mapping[str, Any], by_id: Mapping[Any, int], by_text: di
     stop = as_name(choice.get("stop_reason"))
     known = {c["llm_call_id"] for c in t.llm_calls}
     own = as_name(e.get("uuid"))
+    t.offer(e.get("tools") or None)
     name = t.llm(
         own if own and own not in known else None,
         first_seq=seq,

@@ -277,6 +277,7 @@ def _span(o: Mapping[str, Any]) -> Span | None:
     span.failed = True if o.get("level") == "ERROR" else span.failed
     span.error = as_text(o.get("statusMessage") or None) or span.error
     span.model, span.model_requested = as_name(o.get("model")) or span.model, span.model_requested
+    span.tools = decoded(o.get("toolDefinitions")) or span.tools
     span.usage = usage(o) or span.usage
     costs = mapping(decoded(o.get("costDetails")))
     span.cost = next((c for c in (number(o.get("totalCost")), number(o.get("calculatedTotalCost")), number(costs.get("total")))

@@ -202,6 +202,7 @@ def _span(run: Mapping[str, Any]) -> Span:
         usage=_usage(run, outputs, message),
         cost=_cost(run.get("total_cost")) if kind == "llm" else None,
         finish=as_name(response.get("finish_reason") or info.get("finish_reason")),
+        tools=params.get("tools") or params.get("functions") or None,
         params={k: v for k, v in params.items() if k not in ("tools", "functions") and not k.startswith("_")} or None,
         attributes=meta,
         offset=run.get("_offset"),

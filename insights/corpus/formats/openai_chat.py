@@ -10,7 +10,7 @@
   outcome or an id of its own is a trace of its own.
 - `arguments` may be invalid, empty or encoded twice; ids may repeat: calls and results pair in order.
 - Outcome keys beside `messages` (`success`, `passed`, `resolved`, `reward`, `score`, also inside `metadata`) are the verdict.
-Dropped: log probabilities, tool definitions, choices after the first (counted).
+Tool definitions are kept once, as a blob. Dropped: log probabilities, choices after the first (counted).
 """
 
 from __future__ import annotations
@@ -196,6 +196,8 @@ def conversation_trace(source: Source, conversation: Conversation, format: str =
     for at, request in conversation.calls:
         answered = next((s for s in steps if s.src_pointer == f"{record.pointer or ''}/messages/{at}"), None)
         _model_call(t, request, answered.seq if answered is not None and request.answer else None)
+    if not t.llm_calls:
+        t.offer(_offered(value))
     if any(c.get("cost_usd") is not None for c in t.llm_calls):
         both.pop("cost", None)  # of one call, and counted there
     apply_metadata(t, both)
@@ -217,8 +219,18 @@ def _time(value: Mapping[str, Any]) -> Any:
     return timestamp(next((h[k] for h in (value, _response(value)) for k in keys if h.get(k)), None))
 
 
+def _offered(value: Mapping[str, Any]) -> Any:
+    """The definitions of a request's tools."""
+    for holder in (value, *(mapping(value.get(k)) for k in HOLDERS)):
+        found = holder.get("tools") or holder.get("functions")
+        if isinstance(found, list) and found:
+            return found
+    return None
+
+
 def _model_call(t: Trace, request: Request, seq: int | None) -> None:
     value, response = request.value, _response(request.value)
+    t.offer(_offered(value))
     usage = mapping(response.get("usage")) or mapping(value.get("usage"))
     error = value.get("error") or response.get("error")
     if error and not request.answer:

@@ -8,7 +8,7 @@
   each response is one row of `llm_calls`.
 - `call_id` pairs calls and outputs; `id` is the item's own. `encrypted_content` without text is hidden reasoning.
 - `status` incomplete or failed, with `incomplete_details.reason` and `error`, gives the end reason.
-Dropped: tool definitions, deltas of a stream whose completed response is there.
+Tool definitions are kept once, as a blob. Dropped: deltas of a stream whose completed response is there.
 """
 
 from __future__ import annotations
@@ -197,6 +197,7 @@ def _end(t: Trace, items: Items, call: tuple[Request, int] | None) -> None:
     usage, error = mapping(response.get("usage")), mapping(response.get("error"))
     status = str(response.get("status"))
     own = response.get("id")
+    t.offer(response.get("tools") or mapping(request.value.get("request")).get("tools") or None)
     name = t.llm(
         own if isinstance(own, str) and not any(c["llm_call_id"] == own for c in t.llm_calls) else None,
         first_seq=start if start < len(t.steps) else None,

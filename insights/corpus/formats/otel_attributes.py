@@ -65,7 +65,9 @@ SESSION = ("gen_ai.conversation.id", "session.id", "traceloop.association.proper
 MODEL = ("gen_ai.response.model", "llm.response.model_name", "llm.model_name", "ai.response.model", "langfuse.observation.model.name",
          "mlflow.chat.model", "model")  # fmt: skip
 REQUESTED = ("gen_ai.request.model", "llm.request.model_name", "ai.model.id", "llm.model_name")
-TEXTUAL = {*LISTS, *ANSWERS, *TOOL_IN, *TOOL_OUT, "gen_ai.system_instructions", "gen_ai.tool.definitions"}
+TOOLS = ("gen_ai.tool.definitions", "llm.tools", "ai.prompt.tools", "mlflow.chat.tools", "llm.request.functions", "gen_ai.request.tools",
+         "tools")  # fmt: skip
+TEXTUAL = {*LISTS, *ANSWERS, *TOOL_IN, *TOOL_OUT, "gen_ai.system_instructions", *TOOLS}
 
 
 def unflatten(value: Any) -> Any:
@@ -146,6 +148,7 @@ def fill(span: Span, flat: Mapping[str, Any], events: list[dict[str, Any]]) -> A
     span.model_requested, span.model = as_name(requested), as_name(answered)
     span.provider = as_name(first(tree, ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system")))
     span.response_id = as_name(first(tree, ("gen_ai.response.id", "llm.response.id", "ai.response.id")))
+    span.tools = _offered(tree)
     _numbers(span, tree)
     reasons = at(tree, "gen_ai.response.finish_reasons")
     reason = sequence(decoded(reasons))[:1] or [first(tree, ("llm.finish_reason", "ai.response.finishReason"))]
@@ -156,7 +159,14 @@ def fill(span: Span, flat: Mapping[str, Any], events: list[dict[str, Any]]) -> A
 
 
 def _is_text(key: str) -> bool:
-    messages = ("llm.input_messages", "llm.output_messages", "gen_ai.prompt.", "gen_ai.completion.")
+    messages = (
+        "llm.input_messages",
+        "llm.output_messages",
+        "gen_ai.prompt.",
+        "gen_ai.completion.",
+        "llm.tools.",
+        "llm.request.functions.",
+    )
     return key in TEXTUAL or key.startswith(messages)
 
 
@@ -282,6 +292,13 @@ def _events(events: list[dict[str, Any]]) -> tuple[list[Message], list[Message]]
             id = body.get("tool_call_id") or body.get("id")
             given += messages({"event.name": name, "content": body.get("content"), "tool_call_id": id, **kept})
     return given, said
+
+
+def _offered(tree: Any) -> Any:
+    """The definitions of the tools a call was offered; each may be JSON in text."""
+    found = decoded(first(tree, TOOLS))
+    listed = [decoded(mapping(mapping(f).get("tool")).get("json_schema", f)) for f in sequence(found)]
+    return listed or found
 
 
 def _numbers(span: Span, tree: Any) -> None:

@@ -11,7 +11,8 @@
 Also Tempo's `batches` and the older `instrumentationLibrarySpans`. One format a vocabulary, one reader: otel_genai (with Claude
 Code's own spans), openinference, traceloop. A trace is an OTel trace; conversation and session ids are `session_id`. Spans of a
 trace may stand on lines far apart. Times are UTC. Errors: status ERROR or an exception event. Outcome: only scores named for
-one (`gen_ai.evaluation.result`, `annotations.*`). Dropped: links, trace state, tool definitions.
+one (`gen_ai.evaluation.result`, `annotations.*`). Tool definitions are kept once, as a blob. Dropped: links, trace
+state.
 """
 
 from __future__ import annotations

@@ -347,6 +347,21 @@ def _result(block: Mapping[str, Any]) -> dict[str, Any]:
     return {**out, "error": True} if failed or raised else out
 
 
+def tools_of(value: Any) -> Any:
+    """The definitions of tools that a payload holds beside its messages; None where there are none."""
+    value = decoded(value)
+    if isinstance(value, list):
+        return [
+            mapping(m.get("content")) for m in mappings(value) if m.get("role") == "tool" and _is_definition(m)
+        ] or None
+    held = mapping(value)
+    for holder in (held, *(mapping(held.get(k)) for k in ("kwargs", "config", "invocation_params", "parameters"))):
+        found = next((decoded(holder[k]) for k in ("tools", "functions") if holder.get(k)), None)
+        if isinstance(found, (list, dict)):
+            return found
+    return tools_of(held["messages"]) if isinstance(held.get("messages"), list) else None
+
+
 def key(m: Mapping[str, Any]) -> tuple[str, str, str]:
     """What makes two messages the same: who, what is said, what is called."""
     content = m.get("content")

@@ -11,7 +11,7 @@
     rollouts   {"prompt": [messages], "completion": [messages], "reward", "answer", "task"}              verifiers, TRL
 
 Lines that repeat a history are folded as in openai_chat. `reward` 0 or 1 is the verdict of a rollout, `answer` what was expected.
-Gemini counts thoughts beside the output and Bedrock cached tokens beside the input (both added). Dropped: tool definitions.
+Gemini counts thoughts beside the output and Bedrock cached tokens beside the input (both added). Tool definitions: a blob.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _helicone(row: Row) -> dict[str, Any]:
     about = mapping(decoded(row.get("request_properties") or row.get("properties")))
     session = about.get("Helicone-Session-Id")
     told = {**about, **({"session_id": session} if session else {})}
-    return {"messages": messages(request), "model": request.get("model"), "response": response, "metadata": told,
+    return {"messages": messages(request), "tools": request.get("tools"), "model": request.get("model"), "response": response, "metadata": told,
             "timestamp": row.get("request_created_at"), "cost": row.get("cost_usd", row.get("cost")),
             "latency_ms": row.get("delay_ms"), "id": row.get("request_id")}  # fmt: skip
 
@@ -61,7 +61,7 @@ def _inner(value: Any) -> Row:
 def _portkey(row: Row) -> dict[str, Any]:
     request = _inner(row.get("request"))
     told = {**mapping(decoded(row.get("metadata")))}
-    return {"messages": messages(request), "model": row.get("ai_model") or request.get("model"), "metadata": told,
+    return {"messages": messages(request), "tools": request.get("tools"), "model": row.get("ai_model") or request.get("model"), "metadata": told,
             "response": _inner(row.get("response")), "timestamp": row.get("created_at"), "cost": row.get("cost"),
             "trace_id": row.get("trace_id") or row.get("portkey_trace_id"), "latency_ms": row.get("response_time")}  # fmt: skip
 
@@ -113,6 +113,7 @@ def _bedrock(row: Row) -> dict[str, Any]:
     lead = [{"role": "system", "content": system}] if system else []
     return {
         "messages": [*lead, *messages(request.get("messages"))],
+        "tools": mapping(request.get("toolConfig")).get("tools") or request.get("tools"),
         "model": model,
         "timestamp": row.get("timestamp"),
         "session_id": mapping(row.get("requestMetadata")).get("session_id"),
@@ -169,6 +170,7 @@ def _gemini(row: Row) -> dict[str, Any]:
     time = row.get("timestamp") or row.get("createTime")
     return {
         "messages": [*given, *messages(contents)],
+        "tools": request.get("tools"),
         "model": model,
         "timestamp": time,
         "response": told,

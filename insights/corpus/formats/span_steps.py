@@ -132,6 +132,7 @@ class _Builder:
             self.last[owner] = seq
         seq = answers[0].seq if answers else seq
         finish = s.finish or next((as_name(m["finish_reason"]) for m in said if m.get("finish_reason")), None)
+        t.offer(s.tools or payload.tools_of(s.input))
         own = as_name(s.response_id)
         known = any(c["llm_call_id"] == own for c in t.llm_calls)
         name = t.llm(

@@ -64,6 +64,7 @@ class Span:
     finish: str | None = None
     ttft_ms: float | None = None
     params: Any = None
+    tools: Any = None  # definitions of the tools a model call was offered
     attributes: dict[str, Any] = field(default_factory=dict)
     events: list[Any] = field(default_factory=list)
     offset: int | None = None
