@@ -134,7 +134,11 @@ def run(asked: dict[str, Any], folder: Path | None, *, progress: bool) -> tuple[
     SHOWN.set(not chosen["models"]["redact"])
     if folder is None:
         folder = _fresh(Path(asked["corpus"]) / "runs" / run_id(asked["question"]))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"{folder} cannot be made: {error.strerror or error}"
+        raise UsageError(why, "name another folder for the run with -o") from error
     corpus = population(asked, folder / "population.corpus", chosen["diagnose"]["seed"])
     tiers = open_tiers(chosen["models"], folder / "calls.sqlite")
     try:

@@ -6,6 +6,7 @@ through a link that leaves the folder named. Compressed files and archives are u
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -59,25 +60,24 @@ class _Found:
                     self._file(path, str(path), path.parent)
                 else:  # a pipe, as in <(zcat …)
                     with path.open("rb") as stream:
-                        self._stream(stream, str(path))
+                        self._stream(stream, str(path), "pipe")
             except OSError as error:
                 self.refused.append(Refusal(str(path), "unreadable", error.strerror or str(error)))
 
     def standard_input(self) -> None:
-        self._stream(sys.stdin.buffer, "-")
+        self._stream(sys.stdin.buffer, "-", "stdin")
 
     def address(self, url: str) -> None:
         """Fetch what an address names, one file or all below it, and take it like files."""
         try:
             import fsspec
-        except ImportError:
-            why = "addresses need the extra `remote`: pip install 'insights-agent[remote]'"
-            self.refused.append(Refusal(url, "needs_extra", why))
-            return
-        try:
+
             system, path = fsspec.core.url_to_fs(url)
             for remote in _remote_files(system, path):
                 self._fetch(system, remote, path, url)
+        except ImportError as error:
+            why = f"addresses need the extra `remote`: pip install 'insights-agent[remote]' ({error})"
+            self.refused.append(Refusal(url, "needs_extra", why))
         except Exception as error:  # fsspec's file systems raise errors of their own libraries
             self.refused.append(Refusal(url, "unreachable", f"{type(error).__name__}: {error}"[:300]))
 
@@ -95,13 +95,16 @@ class _Found:
         uri = url if remote.strip("/") == base.strip("/") else f"{url.rstrip('/')}/{inner}"
         self._file(target, uri, folder)
 
-    def _stream(self, stream: Any, uri: str) -> None:
+    def _stream(self, stream: Any, named: str, kind: str) -> None:
+        """Take a stream. Its content is its name: another stream is another source, and the same one is known again."""
         folder = self._unpacker.room()
         target = folder / "stdin"
         with target.open("wb") as file:
-            done = self._unpacker.copy(stream, file, None, uri)
+            done = self._unpacker.copy(stream, file, None, named)
         if done:
-            self._file(target, uri, folder)
+            with target.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha1").hexdigest()
+            self._file(target, f"{kind}://{digest[:16]}", folder)
 
     def _folder(self, folder: Path) -> None:
         root = folder.resolve()

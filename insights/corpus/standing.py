@@ -6,12 +6,17 @@ every trace. A verdict whose trace has changed since, or is gone, is kept and to
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from insights.corpus.columns import SCHEMA_SQL, TABLES
+from insights.errors import CorpusError
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,6 +58,38 @@ def complete(con: duckdb.DuckDBPyConnection) -> None:
     for table in there.keys() & TABLES.keys():
         for column in TABLES[table].keys() - there[table]:
             con.execute(f"ALTER TABLE {table} ADD COLUMN {column} {TABLES[table][column]}")
+
+
+@contextmanager
+def rewritten(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A copy of the corpus to write to, put in its place in one step when all went well.
+
+    Readers keep what they opened. Raises CorpusError while another program writes the corpus, and where it cannot be written.
+    """
+    import duckdb
+
+    current, fresh = folder / "traces.duckdb", folder / "traces.duckdb.new"
+    try:
+        with (folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CorpusError(f"{folder} is being written by another program", "wait for it to end") from None
+            try:
+                shutil.copyfile(current, fresh)
+                with duckdb.connect(str(fresh)) as con:
+                    yield con
+                fresh.replace(current)
+            finally:
+                fresh.unlink(missing_ok=True)
+    except OSError as error:
+        raise CorpusError(
+            f"{folder} cannot be written: {error.strerror or error}", "free space or copy it to where it can"
+        ) from error
+    except (duckdb.IOException, duckdb.FatalException) as error:
+        raise CorpusError(
+            f"{folder} cannot be written: {str(error).splitlines()[0]}", "free space and run it again"
+        ) from error
 
 
 def keep_verdicts(con: duckdb.DuckDBPyConnection, success: Mapping[str, bool], score: Mapping[str, float]) -> None:

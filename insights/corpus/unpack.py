@@ -10,6 +10,7 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import io
 import lzma
 import os
 import shutil
@@ -45,6 +46,7 @@ ENDINGS = {
     "xz": (".xz", ".txz"),
 }
 CHUNK = 1 << 20  # unit: bytes
+PACKED = 4096  # unit: bytes of zstd unpacked at a time, which may become some 70 MB
 GRACE = 64 << 20  # unit: bytes; the ratio is asked for only above this
 
 
@@ -73,6 +75,10 @@ class Refusal:
 
 class TooLarge(Exception):
     """Unpacking passed a limit."""
+
+
+class Bomb(TooLarge):
+    """One file grew beyond the ratio; others beside it may be sound."""
 
 
 class Unpacker:
@@ -133,8 +139,8 @@ class Unpacker:
         """One compressed file; of one that is cut off, what could be unpacked."""
         with _open(kind, path) as stream, target.open("wb") as file:
             try:
-                self._copy(stream, file, path.stat().st_size, by_pieces=kind in ("gzip", "bzip2", "xz"))
-            except (EOFError, zlib.error) as error:
+                self._copy(stream, file, path.stat().st_size, by_pieces=kind in ("gzip", "bzip2", "xz", "zstd"))
+            except (EOFError, zlib.error, lzma.LZMAError) as error:
                 if not file.tell():
                     raise
                 why = f"damaged after {file.tell():,} bytes, which were read: {error}"
@@ -157,6 +163,11 @@ class Unpacker:
                 except (NotImplementedError, RuntimeError) as error:  # a method zipfile lacks; an encrypted member
                     target.unlink(missing_ok=True)
                     self.refused.append(Refusal(f"{uri} {info.filename}", "bad_archive", str(error)))
+                    continue
+                except (Bomb, zlib.error, zipfile.BadZipFile, EOFError) as error:
+                    target.unlink(missing_ok=True)
+                    code = "too_large" if isinstance(error, Bomb) else "bad_archive"
+                    self.refused.append(Refusal(f"{uri} {info.filename}", code, str(error)))
                     continue
                 yield target, info.filename
 
@@ -212,7 +223,7 @@ class Unpacker:
             size += len(chunk)
             self._written += len(chunk)
             if packed is not None and size > GRACE and size > packed * self.limits.ratio:
-                raise TooLarge(
+                raise Bomb(
                     f"unpacks to more than {self.limits.ratio} times its size; unpack it yourself if you trust it"
                 )
             if self._written > self._allowed:
@@ -242,14 +253,42 @@ def _has_reader(path: Path, name: str) -> bool:
 
 def _open(kind: str, path: Path) -> Any:
     if kind == "zstd":
-        import zstandard
-
-        return zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
+        return _Zstd(path)
     if kind.startswith("utf-"):
         return codecs.EncodedFile(path.open("rb"), "utf-8", kind, errors="replace")
     if kind == "bzip2":
         return bz2.open(path, "rb")
     return lzma.open(path, "rb") if kind == "xz" else gzip.open(path, "rb")
+
+
+class _Zstd(io.RawIOBase):
+    """A zstd file of one or more frames. Its library's own stream ends in silence where a frame is cut off."""
+
+    def __init__(self, path: Path) -> None:
+        import zstandard
+
+        self._file, self._library, self._rest = path.open("rb"), zstandard, b""
+        self._frame: Any = None  # under way
+
+    def read1(self, _: int = -1) -> bytes:
+        """Some more bytes, b"" at the end. Raises EOFError where it is damaged or cut off."""
+        while packed := self._rest or self._file.read(PACKED):
+            self._frame = self._frame or self._library.ZstdDecompressor().decompressobj()
+            try:
+                data = self._frame.decompress(packed)
+            except self._library.ZstdError as error:
+                raise EOFError(str(error)) from error
+            self._rest = self._frame.unused_data if self._frame.eof else b""
+            self._frame = None if self._frame.eof else self._frame
+            if data:
+                return bytes(data)
+        if self._frame is not None:
+            raise EOFError("the file ends within a frame")
+        return b""
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _without_ending(kind: str, name: str) -> str:

@@ -129,10 +129,64 @@ def test_what_grows_too_far_is_refused_and_what_is_cut_off_is_read_so_far(tmp_pa
     assert {code for _, code in refused} == {"too_large"}
 
 
+def test_damaged_zstd_is_read_so_far_or_refused(tmp_path, folder):
+    packed = zstandard.compress(os.urandom(300_000).hex().encode() + b"\n" + ROW)
+    (folder / "cut.jsonl.zst").write_bytes(packed[:-40])
+    (folder / "noise.jsonl.zst").write_bytes(b"\x28\xb5\x2f\xfd" + os.urandom(200))
+    (folder / "tail.jsonl.zst").write_bytes(zstandard.compress(ROW) + b"not a frame at all")
+    sources, refused = found(tmp_path, folder)
+    assert refused == {
+        ("in/cut.jsonl.zst", "cut_off"),
+        ("in/noise.jsonl.zst", "bad_archive"),
+        ("in/tail.jsonl.zst", "cut_off"),
+    }
+    assert [s.member for s in sources] == ["cut.jsonl", "tail.jsonl"] and sources[0].path.stat().st_size > 100_000
+
+
+def test_a_bomb_in_an_archive_costs_itself_only(tmp_path, folder):
+    with zipfile.ZipFile(folder / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.jsonl", ROW)
+        archive.writestr("b.jsonl", b"\0" * 80_000_000)
+        archive.writestr("c.jsonl", ROW)
+    sources, refused = found(tmp_path, folder, ratio=100)
+    assert [s.member for s in sources] == ["a.jsonl", "c.jsonl"] and refused == {("in/z.zip b.jsonl", "too_large")}
+
+
+def test_another_stream_is_another_source_and_the_same_one_is_known_again(tmp_path, monkeypatch):
+    def ids(data: bytes) -> list[str]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        return [source.source_id for source in found(tmp_path, "-")[0]]
+
+    assert ids(ROW) == ids(ROW) != ids(ROW + ROW)
+
+
+@pytest.mark.parametrize("mark", [True, False], ids=["marked", "unmarked"])
+@pytest.mark.parametrize("coding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_utf_16_and_32(tmp_path, folder, coding, mark):
+    (folder / "x.jsonl").write_bytes((("\ufeff" if mark else "") + ROW.decode() * 2).encode(coding))
+    (source,), refused = found(tmp_path, folder)
+    assert len(list(source.records())) == 2 and not refused and not source.issues
+
+
+def test_files_that_may_not_be_read_are_told(tmp_path, folder):
+    (folder / "a.jsonl").write_bytes(ROW)
+    (folder / "shut").mkdir()
+    for name in ("b.jsonl", "shut"):
+        (folder / name).touch()
+        (folder / name).chmod(0)
+    if os.access(folder / "shut", os.R_OK):
+        pytest.skip("this user may read everything")
+    sources, refused = found(tmp_path, folder)
+    assert [s.name for s in sources] == ["a.jsonl"] and refused == {
+        ("in/b.jsonl", "unreadable"),
+        ("in/shut", "unreadable"),
+    }
+
+
 def test_standard_input_pipes_and_addresses(tmp_path, folder, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(ROW))))
     (source,), refused = found(tmp_path, "-")
-    assert (source.uri, source.member, not refused) == ("-", "stdin", True)
+    assert (source.uri.partition("://")[0], source.member, not refused) == ("stdin", "stdin", True)
     fsspec = pytest.importorskip("fsspec")
     memory = fsspec.filesystem("memory")
     memory.pipe("/traces/a.jsonl", ROW)
