@@ -35,7 +35,7 @@ def lines(question: Question, board: Board, findings: Sequence[Finding], causes:
         )
     if board.labelled:
         out += _causes(board, findings, causes)
-    elif len(out) < 3:
+    elif len(out) < 3 and opening is not _most_common:
         out += _most_common(findings)
     return out[:MOST_LINES]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from insights.diagnose.answer import lines
 from insights.diagnose.board import Board
 from insights.diagnose.question import understand
+from tests.diagnose.test_answer import finding
 from tests.primitives import small, tiny
 
 
@@ -29,10 +30,12 @@ def test_findings_stand_in_the_order_of_their_hypotheses(tmp_path: Path) -> None
 def test_without_verdicts_the_answer_says_how_to_get_them(tmp_path: Path) -> None:
     rows = [{"trace_id": f"t{i}", "score": 0.5 if i else None} for i in range(3)]
     scored = Board(small.corpus(tmp_path / "scored", traces=rows), None)
-    (line,) = lines(understand("Why do runs fail?"), scored, [], [])
+    line = lines(understand("Why do runs fail?"), scored, [], [])[0]
     assert "2 have a score, of which `insights label CORPUS --pass-at SCORE` makes verdicts" in line
     bare = Board(small.corpus(tmp_path / "bare", traces=[{"trace_id": "t"}]), None)
     assert "`insights label` takes them from a file" in lines(understand("Why?"), bare, [], [])[0]
+    said = lines(understand("Warum scheitern sie?"), bare, [finding("F1")], [])
+    assert sum(line.startswith("Most telling") for line in said) == 1
 
 
 def test_where_nothing_fails_no_contrast_is_spoken_of(tmp_path: Path) -> None:

@@ -271,6 +271,11 @@ def test_a_home_made_log_is_guessed_and_says_so(tmp_path):
     told = Source(path, str(path), tmp_path, fields={"role": "author", "text": "channel"})
     (t,) = FORMATS["guessed"].read(told)
     assert [s.text for s in t.steps] == ["web", None, None, None] and not told.issues
+    mistyped = Source(path, str(path), tmp_path, fields={"role": "autor", "text": "body"})
+    assert not list(FORMATS["guessed"].read(mistyped))
+    assert (
+        "no record has autor, which --map names" in mistyped.issues[0].detail and "author" in mistyped.issues[0].detail
+    )
 
 
 def test_nested_lists_and_question_answer_pairs(tmp_path):

@@ -94,7 +94,7 @@ def read(source: Source) -> Iterator[Trace]:
     if lacking := _lacking(shape, source.head.records):
         source.issue(
             "map_key_missing",
-            f"no record has {' or '.join(lacking)}, which --map names; {explain(source.head).rpartition('; ')[0]}",
+            f"no record has {' or '.join(lacking)}, which --map names; the keys are {', '.join(_keys(source.head))}",
             severity="error",
         )
         return
@@ -258,16 +258,20 @@ def _end(t: Trace) -> None:
                 step.role, step.origin = "user", "human"
 
 
+def _keys(head: Head) -> list[str]:
+    return sorted({str(k) for r in head.records[:LOOKED_AT] if isinstance(r, dict) for k in r})
+
+
 def explain(head: Head) -> str:
     """Why a JSON file was not read: the formats whose keys come nearest, and the keys it lacks."""
-    keys = {str(k) for r in head.records[:LOOKED_AT] if isinstance(r, dict) for k in r}
+    keys = set(_keys(head))
     if not keys:
         return "JSON without objects: no record has keys"
     near = sorted(
         ((len(keys & set(wanted)) / len(wanted), name) for name, wanted in NEAREST.items() if keys & set(wanted)),
         reverse=True,
     )[:3]
-    shown = ", ".join(sorted(keys)[:12])
+    shown = ", ".join(_keys(head)[:12])
     if not near:
         return f"no known format and no messages: its keys are {shown}; for a log of your own say --map role=…,text=…"
     told = "; ".join(
