@@ -14,13 +14,13 @@ Outcome: a yes-or-no score of the whole trace named for correctness; other score
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.chat import timestamp
+from insights.corpus.formats.csv_rows import csv_rows, header
 from insights.corpus.formats.otel_attributes import KINDS, fill
 from insights.corpus.formats.otlp import parquet_rows
 from insights.corpus.formats.payload import decoded
@@ -40,7 +40,6 @@ SNAKE = {
     "completion_start_time": "completionStartTime", "observation_id": "observationId", "data_type": "dataType",
     "string_value": "stringValue", "provided_model_name": "model",
 }  # fmt: skip
-LONGEST_CELL = 1 << 28  # unit: characters of one CSV cell
 
 
 def _is_observation(row: Mapping[str, Any]) -> bool:
@@ -69,23 +68,8 @@ def _holds(row: Mapping[str, Any]) -> bool:
     return bool(mappings(seen)) and _is_observation(mappings(seen)[0])
 
 
-def _header(head: Head) -> list[str]:
-    """The columns of a CSV or Parquet file; [] for other files."""
-    if head.magic == "parquet":
-        import pyarrow.parquet as pq
-
-        try:
-            return [str(n) for n in pq.read_schema(head.path).names]
-        except (OSError, ValueError):
-            return []
-    first = head.text.split("\n", 1)[0]
-    return (
-        next(csv.reader([first]), []) if not head.magic and first[:1] not in ("{", "[") and first.count(",") > 3 else []
-    )
-
-
 def _detect(head: Head) -> Confidence | None:
-    columns = dict.fromkeys(_header(head))
+    columns = dict.fromkeys(header(head))
     if columns:
         return (
             "likely"
@@ -104,7 +88,7 @@ def _detect(head: Head) -> Confidence | None:
 
 
 def _detect_scores(head: Head) -> Confidence | None:
-    columns = dict.fromkeys(_header(head))
+    columns = dict.fromkeys(header(head))
     return "likely" if _is_score(columns or head.first) else None
 
 
@@ -123,7 +107,7 @@ def _shares(source: Source) -> dict[str, Any]:
     """A table of observations goes on in other files; the download of a trace is whole."""
     if _holds(source.head.first):
         return {}
-    if _header(source.head) and source.head.magic is None:
+    if header(source.head) and source.head.magic is None:
         ids = {as_name(_camel(mapping(r.value)).get("traceId")) for r in _rows(source)}
         return {f"langfuse:{id}": 0 for id in ids if id}
     return {f"langfuse:{id}": 0 for id in trace_ids(source, "trace_id", "traceId")}
@@ -164,12 +148,8 @@ def _rows(source: Source) -> Iterator[Record]:
     head = source.head
     if head.magic == "parquet":
         yield from parquet_rows(source)
-    elif _header(head):
-        csv.field_size_limit(LONGEST_CELL)
-        with source.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            for i, row in enumerate(csv.DictReader((line.replace("\0", "\ufffd") for line in file), restkey="_rest")):
-                source.n_records += 1
-                yield Record({k: v for k, v in row.items() if v != ""}, pointer=f"/{i}")
+    elif header(head):
+        yield from csv_rows(source)
     else:
         yield from source.records()
 

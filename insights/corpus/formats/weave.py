@@ -11,6 +11,7 @@ model calls without others inside are counted. Errors: `exception`. Outcome: boo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,8 +25,10 @@ from insights.corpus.formats.spans import Gather, Span, score, trace_ids
 from insights.corpus.parse import mapping, mappings, number, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
-from insights.corpus.trace import Trace, as_name, as_text
+from insights.corpus.trace import Trace, as_json, as_name, as_text
 
+JUDGED = "predict_and_score"  # the op of an evaluation's example
+EXPECTED = ("expected", "expected_output", "answer", "target", "label", "ground_truth", "reference")
 MODEL_OPS = ("chat.completions.create", "messages.create", "Messages.create", "responses.create", "generate_content",
              "litellm.completion", "ChatOpenAI", "completions.create", "chat.complete")  # fmt: skip
 
@@ -66,7 +69,54 @@ def read(source: Source) -> Iterator[Trace]:
     if deleted:
         source.issue("deleted", "calls that were deleted", severity="info", n=deleted)
     for trace, rows in gather.groups():
-        yield _trace(trace, [mapping(r) for r in rows])
+        calls = [mapping(r) for r in rows]
+        examples = [r for r in calls if op(r).endswith(JUDGED)]
+        if len(examples) > 1 or (examples and any(op(r).endswith("Evaluation.evaluate") for r in calls)):
+            yield from _evaluation(trace, calls, examples)
+        else:
+            yield _trace(trace, calls)
+
+
+def _evaluation(trace: str, calls: list[dict[str, Any]], examples: list[dict[str, Any]]) -> Iterator[Trace]:
+    """An evaluation holds a trace for each of its examples; what it made of them all stands in `extra.evaluation`."""
+    below: dict[str | None, list[dict[str, Any]]] = {}
+    for r in calls:
+        below.setdefault(as_name(r.get("parent_id")), []).append(r)
+    whole = next((r for r in calls if op(r).endswith("Evaluation.evaluate")), {})
+    trials: Counter[str] = Counter()
+    taken: set[str | None] = set()
+    for example in examples:
+        own = as_name(example.get("id"))
+        members, stack = [], [example]
+        while stack:
+            r = stack.pop()
+            if as_name(r.get("id")) not in taken:
+                taken.add(as_name(r.get("id")))
+                members.append(r)
+                stack += below.get(as_name(r.get("id")), [])
+        t = _trace(f"{trace}/{own}", [{**m, "parent_id": None} if m is example else m for m in members])
+        given = mapping(mapping(decoded(example.get("inputs"))).get("example"))
+        task = as_name(given.get("id") or given.get("task_id")) or as_json(given) or own
+        t.task_id, t.trial = t.task_id or task, trials[str(task)]
+        trials[str(task)] += 1
+        t.session_id = t.session_id or trace
+        t.dataset = as_name(whole.get("display_name")) or t.dataset
+        expected = next((given[k] for k in EXPECTED if given.get(k) is not None), None)
+        if expected is not None:
+            t.expect("answer", value=as_text(expected))
+        if whole:
+            told = {
+                "trace_id": trace,
+                "name": as_name(whole.get("display_name")),
+                "output": decoded(whole.get("output")),
+            }
+            t.extra["evaluation"] = {k: v for k, v in told.items() if v is not None}
+        yield t
+    rest = [
+        r for r in calls if as_name(r.get("id")) not in taken and r is not whole and not op(r).endswith("summarize")
+    ]
+    if any(_kind(r, mapping(decoded(r.get("inputs"))), decoded(r.get("output"))) in ("llm", "tool") for r in rest):
+        yield _trace(trace, rest)
 
 
 def op(row: Mapping[str, Any]) -> str:
@@ -90,7 +140,7 @@ def _trace(id: str, rows: list[dict[str, Any]]) -> Trace:
             t.metadata[name] = as_name(root[key])
     t.slice("name", op(root))
     build(t, [_span(r) for r in rows])
-    judged = [r for r in rows if op(r).endswith("predict_and_score")]
+    judged = [r for r in rows if op(r).endswith(JUDGED)]
     for r in judged:
         _scores(
             t,
