@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from insights.config import agents_dir
 from insights.diagnose import labels, reason, roles
 from insights.diagnose.agent import Outcome, play
 from insights.diagnose.board import Board
+from insights.diagnose.meaning import indexed_beside
 from insights.diagnose.question import Question, understand
 from insights.errors import GatewayRefused
 from insights.findings.partition import partition
@@ -62,9 +64,10 @@ class Run:
 
     async def go(self) -> Report:
         """Run the roles to their end and put the report together."""
-        await self.agent("orchestrator", ["rounds"], self.brief())
-        if self.mind is not None:
-            await self.mind.lead()
+        async with nullcontext() if self.mind is None else indexed_beside(self.corpus.path):
+            await self.agent("orchestrator", ["rounds"], self.brief())
+            if self.mind is not None:
+                await self.mind.lead()
         findings, tested = self.board.conclude()
         held = ranked([f for f in findings if f.verdict in ("confirmed", "descriptive")], self.question.intent)
         causes = partition(held, self.board.failed, self._tiers(held), self.board.roots())
