@@ -26,12 +26,12 @@ ARGUMENTS = (
     f"SELECT trace_id, name, k, args->>({POINTER}) AS v FROM (SELECT trace_id, name, args, unnest(json_keys(args)) AS k "
     "FROM tool_calls WHERE json_type(args) = 'OBJECT' AND name IS NOT NULL)"
 )
-# token, trace_id: the runs of tasks most of whose runs call the tool; what a task needs, without looking at outcomes.
+# token, trace_id: the runs of tasks two and a third of whose runs call the tool; what a task needs, without looking at outcomes.
 PEERS = (
     f"WITH called AS (SELECT DISTINCT {BARE} AS token, trace_id FROM ({CALLS})), "
     "runs AS (SELECT trace_id, coalesce(dataset, '') || chr(31) || task_id AS task FROM traces WHERE task_id IS NOT NULL) "
     "SELECT token, trace_id FROM runs JOIN (SELECT token, task, count(*) AS n FROM called JOIN runs USING (trace_id) GROUP BY ALL) USING (task) "
-    "JOIN (SELECT task, count(*) AS of FROM runs GROUP BY ALL HAVING of >= 3) USING (task) WHERE 2 * n > of"
+    "JOIN (SELECT task, count(*) AS of FROM runs GROUP BY ALL HAVING of >= 3) USING (task) WHERE n >= 2 AND 3 * n >= of"
 )
 
 
@@ -76,7 +76,7 @@ def condition_text(key: str) -> str:
     if kind == "slice":
         return f"where {rest[0]} = {rest[1]}"
     if kind == "peers":
-        return f"in tasks where most runs call {rest[0]}"
+        return f"in tasks where several runs call {rest[0]}"
     return f"where {rest[0]} returned {rest[1] if rest[1].startswith(chr(34)) else '“' + rest[1] + '”'}"
 
 

@@ -50,7 +50,7 @@ def rules(
     """Where a condition holds, an action taken or left out goes with failing: finds omissions as well as faults.
 
     Conditions: a word of the task, a word of the user (all but the last message), a slice value, what a tool returned
-    (a "key": value pair of JSON, or a word), a tool that most runs of the task call; or none ("in any run"). Actions: a
+    (a "key": value pair of JSON, or a word), a tool that several runs of the task call (two, and a third of them); or none ("in any run"). Actions: a
     tool called or not, failing, called with an argument, or with an argument of a value.
 
     population: a cohort (SELECT giving trace_id, WHERE condition over `traces`, saved cohort, trace ids); None: all.

@@ -125,6 +125,7 @@ def _compared(board: Board) -> list[str]:
 def _comparison(findings: Sequence[Finding]) -> list[str]:
     """What else differs; success itself is told before."""
     against = [f for f in findings if f.taxonomy.get("cause") == "comparison" and not f.taxonomy.get("main")]
+    against.sort(key=lambda f: not f.taxonomy.get("aspect"))  # what the data judges beside success comes first
     return [f"{f.title}: {f.mechanism.rstrip('.')} [{f.id}]." for f in against[:2]]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from insights.records import Contrast, Finding, Severity
 
 WEIGHT: dict[Severity, float] = {"low": 0.5, "medium": 1.0, "high": 1.5, "critical": 3.0}
@@ -48,6 +50,9 @@ def rank_score(
 
 
 DESCRIBES = "9"  # tier of findings that describe; see `insights.findings.partition.NO_CAUSE`
+VAGUE = ("omission", "order", "repeated_call")  # causes that name a call and no fault
+AROUND = 4  # times as many traces: a finding larger than that says less than the vague one within it
+TOLD = 0.8  # share of a vague finding's traces that others must hold for it to be told by them
 SUSPICIONS = ("never_passes", "doing_nothing_passes")  # against tasks, from the score alone
 SYMPTOMS = ("waste", "success_claimed")  # go with failing and are no cause of it
 ORDER = {"confirmed": 0, "descriptive": 1, "inconclusive": 2, "refuted": 3}
@@ -62,12 +67,37 @@ ASKED_FOR = {
 def ranked(findings: list[Finding], intent: str = "failure") -> list[Finding]:
     """What the question asks for first; causes before doubts about the verdicts before symptoms; by verdict, score, traces, id."""
     wanted = ASKED_FOR.get(intent, ())
+    told = told_by_others(findings)
     return sorted(
         findings,
         key=lambda f: (
-            f.taxonomy.get("cause") not in wanted, _part(f), ORDER[f.verdict], -f.rank_score, -(f.terminal or 0), -f.prevalence.k, f.id,
+            f.taxonomy.get("cause") not in wanted, 2 if f.id in told else _part(f), ORDER[f.verdict],
+            -f.rank_score, -(f.terminal or 0), -f.prevalence.k, f.id,
         ),
     )  # fmt: skip
+
+
+def told_by_others(findings: Sequence[Finding]) -> set[str]:
+    """Ids of findings that say no more than others do together: a call made, left out or repeated, in runs that named faults cut short.
+
+    Such a finding's traces are, but for a fifth, those of confirmed findings which lie by half or more inside of it, or lie
+    within one that is at most four times as large.
+    """
+    named = [
+        f
+        for f in findings
+        if f.verdict == "confirmed" and f.taxonomy.get("cause") not in VAGUE and f.taxonomy.get("tier") != DESCRIBES
+    ]
+    told = set()
+    for f in findings:
+        mine = set(f.trace_ids)
+        if f.taxonomy.get("cause") in VAGUE and mine:
+            sets = [set(g.trace_ids) for g in named]
+            inside = [ids for ids in sets if 2 * len(mine & ids) >= len(ids)]
+            around = any(len(mine & ids) >= TOLD * len(mine) and len(ids) <= AROUND * len(mine) for ids in sets)
+            if around or len(mine & set().union(*inside)) >= TOLD * len(mine):
+                told.add(f.id)
+    return told
 
 
 def _part(f: Finding) -> int:

@@ -13,7 +13,7 @@ from insights.errors import PredicateError
 from insights.findings import citations, predicate
 from insights.findings.examine import as_finding, examine, verdict
 from insights.findings.partition import partition
-from insights.findings.rank import rank_score, ranked, severity_of
+from insights.findings.rank import rank_score, ranked, severity_of, told_by_others
 from insights.findings.verdict import contrast as measured_contrast
 from insights.findings.verdict import count, decide, q_values
 from insights.records import Citation, Contrast, Count, Finding, Hypothesis, Predicate
@@ -236,6 +236,23 @@ def test_what_may_explain_comes_before_doubts_and_symptoms_whatever_the_score(co
     harmless = finding(corpus, "F5", WIPES, rank_score=70.0, verdict="descriptive")
     order = [f.id for f in ranked([symptom, suspicion, harmless, cause, defect])]
     assert order == ["F4", "F1", "F2", "F3", "F5"]
+
+
+def test_a_step_left_out_because_named_faults_ended_the_run_is_told_by_them(corpus: Corpus) -> None:
+    faults = [
+        finding(
+            corpus,
+            f"F{i}",
+            f"SELECT trace_id FROM traces WHERE trace_id LIKE 't{i}%' AND NOT success",
+            taxonomy={"cause": "ignored_error"},
+        )
+        for i in range(2)
+    ]
+    left_out = finding(corpus, "F8", "SELECT trace_id FROM traces WHERE NOT success", taxonomy={"cause": "omission"})
+    elsewhere = finding(corpus, "F9", "SELECT trace_id FROM traces WHERE success", taxonomy={"cause": "omission"})
+    assert told_by_others([*faults, left_out, elsewhere]) == {"F8"}
+    assert told_by_others([faults[1], left_out]) == set()
+    assert [f.id for f in ranked([left_out, *faults])][-1] == "F8"
 
 
 def test_a_grouping_that_is_not_the_task_does_not_take_difficulty_out(tmp_path: Path) -> None:
