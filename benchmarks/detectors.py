@@ -219,6 +219,21 @@ Events a second on one core, all detectors together, events made beforehand; the
 
 An empty Python loop made {loop} million turns a second at the same time on the same machine.
 
+## On a live run
+
+```python
+from primitives.detectors import Event, Scan
+
+scan = Scan()
+args = '{{"order": 7}}'
+for seq in (0, 2, 4):  # as they happen: step gives the signals that this event completes
+    asked = Event(seq, "call", name="get_order", args_text=args, args_hash=hash(args))
+    told = Event(seq + 1, "result", name="get_order", args_text=args, args_hash=hash(args), text="Error: 503", status="error")
+    for signal in scan.step(asked) + scan.step(told):
+        print(signal.seq, signal.detector, signal.detail)
+scan.end("completed")
+```
+
 ## Rules of your own
 
 `insights detect CORPUS --rules rules.yaml` runs sequence rules over a corpus: `seq`, `repeat`, `cycle`, `absent`, `count`

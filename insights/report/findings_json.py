@@ -82,8 +82,9 @@ def _finding(f: Finding) -> dict[str, Any]:
     return value
 
 
-def load(run_dir: Path) -> Report:
+def load(run_dir: Path | str) -> Report:
     """The report of a run. Raises InsightsError when findings.json is missing, damaged or of another version."""
+    run_dir = Path(run_dir)
     file = run_dir / FILE_NAME
     try:
         value = json.loads(file.read_text(encoding="utf-8"))

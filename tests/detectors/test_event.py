@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from insights.corpus.trace import Trace
@@ -96,3 +99,10 @@ def test_odd_events_break_nothing():
         for text in (None, "", " ", "\ud800", "x" * 300_000):
             scan.step(Event(0, kind, text=text))
     assert scan.end() is not None
+
+
+def test_the_example_of_a_live_run_does_what_its_page_says(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "detectors.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    exec(code, {})
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["repeated_call", "error_loop"]

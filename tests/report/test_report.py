@@ -84,7 +84,7 @@ def test_causes_must_name_findings_and_count_their_traces() -> None:
 def test_what_is_written_is_what_is_loaded(corpus: Corpus, run_dir: Path) -> None:
     report = make_report(str(corpus.path))
     write(report, run_dir, corpus=corpus, cells=make_cells())
-    assert load(run_dir) == report
+    assert load(run_dir) == load(str(run_dir)) == report
     names = {str(p.relative_to(run_dir)) for p in run_dir.rglob("*") if p.is_file()}
     assert names == {
         "report.md",
