@@ -11,7 +11,7 @@ Outcome: reports and predictions beside it (swe_outcomes); "Submitted" is only h
 Pitfalls: the last command before an exit has no result and stays pending; in v1 a user message without <returncode> after
 an answer is the harness refusing the format; with the Responses API an answer has `output` items and no role.
 Dropped: `extra.response` but for model, usage and finish reason, `raw_output` (the text cut differently), the configuration
-but for model, image and limits (it may hold keys), tracebacks beyond 2,000 characters.
+but for model, image and limits (it may hold keys), tracebacks beyond 20,000 characters.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _end(t: Trace, info: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     if t.end_reason == "error":
         t.error_type, t.error_message = status, str(info.get("exception_str") or "")[:2000] or None
         if info.get("traceback"):
-            t.extra["traceback"] = str(info["traceback"])[-2000:]
+            t.extra["traceback"] = str(info["traceback"])[-20_000:]
     t.final_output = info.get("submission") or None
     t.time_basis = "epoch_s" if any(s.ts for s in t.steps) else None
     t.n_llm_calls, t.cost_usd = stats.get("api_calls"), stats.get("instance_cost")

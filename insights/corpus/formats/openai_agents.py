@@ -80,6 +80,7 @@ def _trace(id: str, head: Mapping[str, Any], spans: list[dict[str, Any]]) -> Tra
     metadata = mapping(head.get("metadata"))
     apply_metadata(t, metadata)
     t.slice("workflow", head.get("workflow_name"))
+    t.metadata.update({"workflow": head["workflow_name"]} if isinstance(head.get("workflow_name"), str) else {})
     agents = {
         str(s["id"]): mapping(s.get("span_data")).get("name") for s in spans if s.get("id") and _kind(s) == "agent"
     }

@@ -119,7 +119,7 @@ def _entry(t: Trace, value: dict[str, Any], where: dict[str, Any]) -> bool:
     kind = value.get("type")
     message = mapping(value.get("message"))
     if kind == "message":
-        _message(t, message, where)
+        add_message(t, message, where)
     elif kind in ("compaction", "branch_summary"):
         step = "compaction" if kind == "compaction" else "log"
         t.step(
@@ -142,7 +142,8 @@ def _entry(t: Trace, value: dict[str, Any], where: dict[str, Any]) -> bool:
     return True
 
 
-def _message(t: Trace, m: dict[str, Any], where: dict[str, Any]) -> None:
+def add_message(t: Trace, m: dict[str, Any], where: dict[str, Any]) -> None:
+    """Append a message; `where` holds step columns, `on_path` among them."""
     role = m.get("role")
     text, parts, _ = flatten(m.get("content"))
     if role == "assistant":
