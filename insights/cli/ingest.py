@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from insights.cli.printing import safe
 if TYPE_CHECKING:
     from insights.corpus.load import Summary
 
+ENOUGH = 0.99  # share of a source's text below which it is told; as in insights.corpus.loss
 SHOWN = 12  # rows of each part of the closing summary
 
 
@@ -89,6 +92,30 @@ def run(
         return load(paths, output, format=format, fields=fields, jobs=jobs, progress=show)
 
 
+def _print_text_share(summary: Summary, out: Callable[[str], None]) -> None:
+    """How much of the text of the sources is in the corpus, and how much of them that was measured on."""
+    import duckdb
+
+    with duckdb.connect(str(summary.corpus / "traces.duckdb"), read_only=True) as con:
+        rows = con.execute(
+            "SELECT sum(text_share * bytes) / sum(bytes), count(*), sum(text_sampled * bytes) / sum(bytes), "
+            f"count(*) FILTER (text_share < {ENOUGH}), arg_min(coalesce(member, uri), text_share), min(text_share) "
+            "FROM sources WHERE text_share IS NOT NULL AND bytes > 0"
+        ).fetchall()
+    share, n, sampled, below, worst, least = rows[0]
+    if not n:
+        return
+    part = "" if sampled >= 0.9995 else f", measured on {100 * sampled:.2g} % of it"
+    said = f"  text: {_floor(share)} % of that of {n:,} {'source' if n == 1 else 'sources'} is in the traces{part}"
+    lost = f"; under {100 * ENOUGH:.0f} % in {below:,}, least in {worst}: {_floor(least)} % (ingest_issues, unmapped)"
+    out(said + (lost if below else ""))
+
+
+def _floor(share: float) -> str:
+    """A share in per cent that is 100 only where nothing is missing."""
+    return f"{math.floor(share * 1000) / 10:g}"
+
+
 def print_summary(summary: Summary, file: Any = None) -> None:
     """What was read, dropped and why: a screenful."""
     to = file or sys.stdout
@@ -110,6 +137,7 @@ def print_summary(summary: Summary, file: Any = None) -> None:
     )
     for name, (files, traces) in sorted(summary.by_format.items(), key=lambda f: -f[1][1]):
         out(f"    {name}: {traces} traces from {files} {'file' if files == 1 else 'files'}")
+    _print_text_share(summary, out)
     if summary.not_read:
         out(f"  not read: {len(summary.not_read)}")
         for refusal in summary.not_read[:SHOWN]:

@@ -92,7 +92,9 @@ CREATE TABLE tool_calls ( -- key: (trace_id, tool_call_key)
   llm_call_id VARCHAR, span_id VARCHAR,
   requestor VARCHAR,        -- assistant | user | harness | provider (server-side tools)
   name VARCHAR, args JSON, args_text VARCHAR USING COMPRESSION zstd, args_error VARCHAR,
-  result_text VARCHAR USING COMPRESSION zstd, result JSON, result_len BIGINT, result_truncated BOOLEAN,
+  result_text VARCHAR USING COMPRESSION zstd,  -- what the tool gave back; often JSON: CASE WHEN json_valid(result_text) THEN result_text->>'$.name' END
+  result JSON,              -- only what a source tells apart from the text, which few do: mostly NULL, never a copy of result_text
+  result_len BIGINT, result_truncated BOOLEAN,
   status VARCHAR,           -- ok | error | denied | cancelled | pending | unknown
   error_basis VARCHAR,      -- flag | exit_code | span_status | exception | text   (why status='error')
   error_type VARCHAR, error_message VARCHAR, exit_code INTEGER,

@@ -2,7 +2,7 @@
 
 One line in OpenAI's chat format, written anew after every turn: a killed run leaves what there was. What its cells gave is
 kept in RUN/resume/<agent>.json: a resumed run tells it to the model again word for word, so that answers are found in the
-cache even where a cell prints a clock or rows in no fixed order.
+cache even where a cell prints a clock or rows in no fixed order. Both are masked, as what the model was told.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from insights.models import Message, Usage
+from primitives.secrets import unsecret
 
 if TYPE_CHECKING:
     from insights.models import Reply
@@ -91,5 +92,7 @@ def _load(path: Path) -> dict[str, list[str]]:
 def _write(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(value, ensure_ascii=False, default=str) + "\n", encoding="utf-8", errors="replace")
+    fresh.write_text(
+        json.dumps(unsecret(value), ensure_ascii=False, default=str) + "\n", encoding="utf-8", errors="replace"
+    )
     fresh.replace(path)

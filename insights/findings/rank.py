@@ -101,10 +101,12 @@ def told_by_others(findings: Sequence[Finding]) -> set[str]:
 
 
 def _part(f: Finding) -> int:
-    """0 what may explain failures, 1 what makes the verdicts doubtful, 2 what describes them or does no harm."""
+    """0 what may explain failures, 1 what makes the verdicts doubtful, 2 what describes them or does no harm, 3 symptoms."""
     if f.taxonomy.get("tier") != DESCRIBES:
         return 2 if f.verdict == "descriptive" and f.kind != "contrast" else 0
     if f.kind == "label_defect":
         return 1 if f.taxonomy.get("cause") in SUSPICIONS else 0
+    if f.taxonomy.get("cause") in SYMPTOMS:
+        return 3
     tested = f.kind == "contrast" and f.contrast is not None and f.contrast.outcome == "success"
-    return 0 if tested and f.verdict == "confirmed" and f.taxonomy.get("cause") not in SYMPTOMS else 2
+    return 0 if tested and f.verdict == "confirmed" else 2

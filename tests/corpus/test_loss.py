@@ -54,9 +54,9 @@ def test_text_that_no_trace_holds_is_told_with_its_path(tmp_path: Path) -> None:
         {"role": "user", "content": "a question with words"},
         {"role": "assistant", "content": "an answer with words"},
     ]
-    path = write(tmp_path / "chat.json", {"messages": kept, "tools": [{"description": "what nobody asked to keep"}]})
+    path = write(tmp_path / "chat.json", {"messages": kept, "choices": [{"note": "what nobody asked to keep"}]})
     found = _watched(path).loss()
-    assert found is not None and found.missing == [("tools[].description", 1, 25)]
+    assert found is not None and found.missing == [("choices[].note", 1, 25)]
     assert found.share == pytest.approx(1 - 25 / (25 + 21 + 20))
 
 
@@ -66,12 +66,12 @@ def test_the_share_stands_with_the_source_and_lost_paths_in_its_issues(tmp_path:
         {"role": "assistant", "content": "an answer with words"},
     ]
     whole = write(tmp_path / "whole.json", {"messages": kept})
-    part = write(tmp_path / "part.json", {"messages": kept, "tools": [{"description": "what nobody asked to keep"}]})
+    part = write(tmp_path / "part.json", {"messages": kept, "choices": [{"note": "what nobody asked to keep"}]})
     done = [d for batch in read_all([Source(p, p.name, tmp_path) for p in (whole, part)], jobs=1) for d in batch.done]
     assert done[0].source_row["text_share"] == 1.0 and done[0].issues == []
     assert done[1].source_row["text_share"] < 0.99
     assert [(i.code, i.detail) for i in done[1].issues] == [
-        ("unmapped", "tools[].description: 25 characters are in no trace")
+        ("unmapped", "choices[].note: 25 characters are in no trace")
     ]
 
 
@@ -99,7 +99,7 @@ def _large(folder: Path, name: str, lost: int, n: int = 3000) -> Source:
             "id": f"run-{i}",
             "messages": [{"role": r, "content": t} for r, t in zip(("user", "assistant"), said, strict=True)],
         }
-        runs.append({**run, "tools": [{"description": f"tool {i} " + "no one keeps " * 50}]} if i % lost == 0 else run)
+        runs.append({**run, "choices": [{"note": f"tool {i} " + "no one keeps " * 50}]} if i % lost == 0 else run)
     text = "\n".join(map(json.dumps, runs)) if name.endswith("l") else json.dumps({"runs": runs, "kind": "x"}, indent=1)
     path = folder / name
     path.write_text(text)
@@ -118,7 +118,7 @@ def test_a_large_source_is_sampled_throughout(tmp_path: Path, name: str) -> None
     lost = sum(len(t) for _, t in found.texts if t.startswith("tool"))
     whole = 1500 * 660 / (1500 * 660 + 3000 * (675 + 795))
     assert lost / sum(len(t) for _, t in found.texts) == pytest.approx(whole, rel=0.25)
-    assert {p for p, t in found.texts if t.startswith("tool")} == {"… description"}
+    assert {p for p, t in found.texts if t.startswith("tool")} == {"… note"}
 
 
 def test_what_a_large_source_lost_is_told_with_the_share_that_was_looked_at(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_what_a_large_source_lost_is_told_with_the_share_that_was_looked_at(tmp_
     done = next(d for batch in read_all([source], jobs=1) for d in batch.done)
     assert 0.7 < done.source_row["text_share"] < 0.9 and 0.1 < done.source_row["text_sampled"] < 0.3
     told = [i.detail for i in done.issues if i.code == "unmapped"]
-    assert len(told) == 1 and told[0].startswith("… description: ") and "% of it that was looked at" in told[0]
+    assert len(told) == 1 and told[0].startswith("… note: ") and "% of it that was looked at" in told[0]
 
 
 def test_a_window_inside_a_long_string_takes_nothing_from_it(tmp_path: Path) -> None:

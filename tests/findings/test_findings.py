@@ -235,7 +235,7 @@ def test_what_may_explain_comes_before_doubts_and_symptoms_whatever_the_score(co
     )
     harmless = finding(corpus, "F5", WIPES, rank_score=70.0, verdict="descriptive")
     order = [f.id for f in ranked([symptom, suspicion, harmless, cause, defect])]
-    assert order == ["F4", "F1", "F2", "F3", "F5"]
+    assert order == ["F4", "F1", "F2", "F5", "F3"]
 
 
 def test_a_step_left_out_because_named_faults_ended_the_run_is_told_by_them(corpus: Corpus) -> None:

@@ -67,7 +67,9 @@ def test_nothing_outside_scratch_is_written(place: Place) -> None:
     before = {path: path.stat().st_mtime_ns for path in [*corpus.rglob("*"), run_dir / "plan.json"]}
     for target in (corpus / "new", corpus / "labels" / "new", corpus / "traces.duckdb", run_dir / "plan.json"):
         assert refused(place, f"open({str(target)!r}, 'ab').write(b'x')"), target
-    for elsewhere in (str(place.outside / "new"), "/tmp/new", "/new", "/usr/lib/new", "/dev/new", "/root/new"):
+    for folder in (str(place.outside), "/tmp", "", "/usr/lib", "/dev", "/root"):
+        elsewhere = f"{folder}/{place.run_dir.parent.name}-new"
+        assert not Path(elsewhere).exists()
         assert refused(place, f"open({elsewhere!r}, 'w')"), elsewhere
     for act in ("os.rmdir", "lambda p: os.mkdir(p + 'x')", "lambda p: os.chmod(p, 0o777)", "os.utime"):
         assert refused(place, f"import os; ({act})({str(corpus / 'labels')!r})"), act

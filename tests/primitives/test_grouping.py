@@ -137,7 +137,7 @@ def test_taxonomy_names_who_and_what(tmp_path: Any) -> None:
     )
     found = corpus.taxonomy().set_index("cause")
     assert found.loc["cut_off", ["actor", "class", "place", "detail"]].tolist() == [
-        "environment", "environment", 1, "max_turns",
+        "limit", "environment", 1, "max_turns",
     ]  # fmt: skip
     assert found.loc["retry_loop", ["actor", "class", "seq", "place"]].tolist() == ["agent", "workflow", 3, 2]
 
@@ -214,4 +214,4 @@ def test_every_detector_has_a_class_and_a_fix() -> None:
     assert not set(DETECTORS) - set(known["causes"])
     for cause in known["causes"].values():
         assert cause["class"] in known["classes"] and cause["fix"]
-        assert cause["actor"] in ("agent", "simulated_user", "environment", "grader")
+        assert cause["actor"] in ("agent", "limit", "simulated_user", "environment", "grader")
