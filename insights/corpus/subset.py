@@ -27,7 +27,9 @@ def subset(corpus: Corpus, where: str | None, limit: int | None, seed: int, targ
             f"SELECT trace_id FROM ({chosen}) ORDER BY md5(concat(?, '/', trace_id)) LIMIT ?", [str(seed), limit or 2**62]
         ).fetchall()]  # fmt: skip
     except CohortNotUnderstood as error:
-        raise UsageError(f"--filter: {str(error).splitlines()[0]}", "a condition over traces, as in \"model = 'x'\"") from error
+        raise UsageError(
+            f"--filter: {str(error).splitlines()[0]}", "a condition over traces, as in \"model = 'x'\""
+        ) from error
     if not ids:
         raise UsageError(
             f"--filter: no trace of {corpus.path} fits {where!r}", 'insights sql CORPUS "SELECT … FROM traces"'

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from insights.corpus import parse
+from insights.corpus.formats.python_repr import literal
 from insights.corpus.source import Source
 
 WINDOW = 16_384  # unit: bytes of a large file in which texts begin that are looked for
@@ -28,6 +29,9 @@ DEEPEST = 64  # unit: levels of values within values
 ROWS = 64  # of a table, read at each of its places
 KEY = re.compile(rb'(?<=[{,])\s*"[\w.:/$@ -]{1,80}"\s*:')
 STRING = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"', re.S)
+FIELD = re.compile(r'\b\w+="([^"\\]*(?:\\.[^"\\]*)*)"')  # of a line of a log: key="value"
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.,]* ?(?:Z|UTC|[+-]\d\d:?\d\d)?")
+WRITTEN = ("{'", "[{", "['", "ro")  # how Python's str() of a mapping, a list or a message begins
 COLON = re.compile(rb"\s*:")
 MARKS = re.compile(r"^(?:[#>*\-\s]+|\[?\w[\w ()-]{0,30}\]?:\s+)+")  # what a transcript puts before what was said
 
@@ -67,6 +71,9 @@ def strings(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, s
             if isinstance(inner, (dict, list, str)) and inner != value:
                 yield from strings(inner, path, depth + 1)
                 return
+        if value[:2] in WRITTEN and depth < DEEPEST and (written := literal(value)) is not None:
+            yield from strings(written, path, depth + 1)
+            return
         text = value.strip()
         if is_text(text):
             yield path, text
@@ -80,7 +87,9 @@ def strings(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, s
 
 def is_text(text: str) -> bool:
     """Whether a string is text and no id, time or name."""
-    return len(text) >= SHORTEST and (" " in text or "\n" in text or any(c.isspace() for c in text))
+    if len(text) < SHORTEST or not any(c.isspace() for c in text):
+        return False
+    return not (text[0].isdigit() and TIME.fullmatch(text))
 
 
 def lines(text: str) -> Iterator[str]:
@@ -155,7 +164,9 @@ def _lines(path: Path, size: int, most: int) -> Iterator[tuple[str, str]]:
                 data = data.partition(b"\n")[2]
             if end < size:
                 data = data.rpartition(b"\n")[0]
-            yield from (("", line) for line in lines(parse.decode(data)[0]))
+            for line in lines(parse.decode(data)[0]):
+                quoted = FIELD.findall(line)
+                yield from strings(quoted if len(quoted) > 1 else line)
 
 
 def _parquet(path: Path, most: int) -> Sample:
@@ -204,6 +215,8 @@ def _archive(path: Path, most: int) -> Sample:
     from insights.corpus.formats.inspect_archive import Unreadable, members, opened
 
     inside = [m for m in members(path)[0] if m.name.endswith(".json")]
+    if any(m.name.startswith("samples/") for m in inside):  # what else is there tells the same again, shortened
+        inside = [m for m in inside if m.name.startswith("samples/") or m.name == "header.json"]
     found, read, total = Sample(), 0, sum(m.size for m in inside)
     chosen = [inside[i] for i in _spread(len(inside), max(1, most // WINDOW))]
     for member in chosen:

@@ -82,6 +82,22 @@ def test_text_inside_json_in_a_string_is_looked_for_by_itself() -> None:
     ]
 
 
+def test_times_are_no_text_and_what_python_wrote_is_read() -> None:
+    said = {"at": "2026-03-01 10:00:00.123 +0000", "input": "{'q': 'where is it now', 'n': None}"}
+    assert list(strings(said)) == [("input.q", "where is it now")]
+    assert list(strings({"m": "role='user' content='where is it now' name=None"})) == [("m.content", "where is it now")]
+
+
+def test_lines_of_a_log_count_by_what_they_hold(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text(
+        '2026-03-01 10:00:00: task="Find the order", agent="Shop clerk one", output="It is shipped."\n'
+        'Agent: {"name": "get_order", "why": "nobody knows yet"}\n'
+    )
+    texts = [t for _, t in sample(Source(path, path.name, tmp_path), 1 << 20).texts]
+    assert texts == ["Find the order", "Shop clerk one", "It is shipped.", "nobody knows yet"]
+
+
 def test_every_source_is_measured_and_many_of_them_on_less_each() -> None:
     sources = [Source(Path(str(i)), str(i), Path()) for i in range(1001)]
     allot(sources)

@@ -17,7 +17,7 @@ is a segment. Quoted lines (`> `) are what aider itself says: an edit that was a
 of the answer before it, a test run a call `run_tests` of the harness with its return code.
 Pitfalls: answers hold fenced code in which `>` and `#` mean nothing; a user line is `#### ` with two blanks at its end, a
 heading of the model has none; the token line stands before the answer in old versions, after it in new ones.
-Dropped: token lines (they are in llm_calls), patches of the attempts that were not chosen (their outcomes are kept).
+Dropped: token lines (they are in llm_calls). `extra.attempts` has the outcomes of every attempt, its patch as `blob:<sha256>`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from insights.corpus import parse
+from insights.corpus import blobs, parse
 from insights.corpus.formats import Confidence, mark, reader, swe_outcomes
 from insights.corpus.formats.chat import timestamp
 from insights.corpus.parse import sequence
@@ -125,12 +125,20 @@ def _result(source: Source, run: dict[str, Any]) -> Trace:
         attempts=len(attempts), chosen_try=run.get("try"), empty_patch=not str(run.get("model_patch") or "").strip()
     )
     t.extra.update(edited_files=sorted(edited), added_files=sorted(added))
-    t.extra["attempts"] = [{k: v for k, v in a.items() if k != "model_patch"} for a in attempts if isinstance(a, dict)]
+    t.extra["attempts"] = [_attempt(t, a) for a in attempts if isinstance(a, dict)]
     spent = [a["cost"] for a in attempts if isinstance(a, dict) and isinstance(a.get("cost"), (int, float))]
     t.cost_usd, t.cost_basis = (sum(spent) if spent else run.get("cost")), "reported"
     t.slice("repository", swe_outcomes.repository(instance), "id")
     t.slice("system", run.get("model_name_or_path"))
     return t
+
+
+def _attempt(t: Trace, attempt: dict[str, Any]) -> dict[str, Any]:
+    """An attempt with its patch in a blob."""
+    patch = attempt.get("model_patch")
+    if not isinstance(patch, str) or not patch.strip():
+        return attempt
+    return {**attempt, "model_patch": f"blob:{blobs.keep(patch, 'text/x-diff', t.blobs)}"}
 
 
 def _chat(t: Trace, text: str) -> None:

@@ -260,7 +260,8 @@ class Builder:
     def _api_error(self, value: dict[str, Any], kind: str, text: str | None) -> None:
         t = self.trace
         error = mapping(value.get("error"))
-        said = text or error.get("formatted") or error.get("message") or value.get("apiRefusalExplanation") or kind
+        texts = (text or error.get("formatted") or error.get("message"), value.get("apiRefusalExplanation"))
+        said = "\n".join(str(x) for x in texts if x) or kind
         status = error.get("status") or error.get("type")
         seq = t.step("system", said, kind="error", origin="harness", is_error=True,
                      extra={"subtype": kind, "status": status}, **self._here)  # fmt: skip

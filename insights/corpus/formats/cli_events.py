@@ -119,11 +119,12 @@ def _kimi(t: Trace, value: dict[str, Any], where: dict[str, Any]) -> bool:
             if call.result_seq is None and call.status is None:
                 call.status = "cancelled"
     elif kind == "context.apply_compaction":
-        extra = {"tokens_before": value.get("tokensBefore"), "tokens_after": value.get("tokensAfter")}
+        names = {"tokens_before": "tokensBefore", "tokens_after": "tokensAfter", "told": "contextSummary"}
+        extra = {ours: value.get(theirs) for ours, theirs in names.items()}
         t.step("system", value.get("summary"), kind="compaction", origin="harness", extra=extra, **where)
     elif kind == "permission.record_approval_result":
         _kimi_approval(t, value)
-    elif kind in ("config.update", "profile.bind", "llm.request"):
+    elif kind in ("config.update", "profile.bind", "llm.request", "llm.tools_snapshot"):
         _kimi_settings(t, value, where)
     else:
         return False

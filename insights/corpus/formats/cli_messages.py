@@ -23,7 +23,7 @@ import orjson
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.anthropic_messages import add_anthropic, anthropic_usage
 from insights.corpus.formats.chat import add_messages, timestamp
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, mappings
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace
@@ -223,6 +223,14 @@ def _meta(source: Source, name: str) -> dict[str, Any]:
         return {}
 
 
+def _thought(message: Any) -> Any:
+    """The message with the reasoning that Codex models told beside it."""
+    told = [str(i["text"]) for i in mappings(mapping(message).get("codex_reasoning_items")) if i.get("text")]
+    if not told or message.get("reasoning_content") or message.get("reasoning"):
+        return message
+    return {**message, "reasoning_content": "\n".join(told)}
+
+
 @reader("hermes", title="Hermes agent sessions", rank=24, detect=_detect_hermes)
 def read_hermes(source: Source) -> Iterator[Trace]:
     for record in _objects(source):
@@ -231,7 +239,7 @@ def read_hermes(source: Source) -> Iterator[Trace]:
         t = Trace("hermes", own, session_id=own, agent="hermes", framework="hermes", model=value.get("model"))
         listed = value.get("messages")
         rows = listed if isinstance(listed, list) else []
-        said = [m for m in rows if mapping(m).get("role") != "session_meta"]
+        said = [_thought(m) for m in rows if mapping(m).get("role") != "session_meta"]
         t.offer(value.get("tools") or None)
         if value.get("system_prompt"):
             t.step("system", value["system_prompt"], origin="harness")

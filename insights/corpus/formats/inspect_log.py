@@ -237,8 +237,9 @@ def _message(t: Trace, m: Mapping[str, Any], where: str, stated: bool) -> int:
 
 def _result(t: Trace, m: Mapping[str, Any], text: str | None, rest: list[Any], where: str) -> int:
     error = mapping(m.get("error"))
+    said = as_text(error.get("message"))
     return t.result(
-        text or as_text(error.get("message")),
+        text or said,
         id=m.get("tool_call_id"),
         name=as_name(m.get("function")),
         status="error" if error else "ok",
@@ -246,14 +247,15 @@ def _result(t: Trace, m: Mapping[str, Any], text: str | None, rest: list[Any], w
         parts=rest or None,
         native_id=as_name(m.get("id")),
         src_pointer=where,
-        call_columns={"error_type": as_name(error.get("type")), "error_message": as_text(error.get("message"))}
-        if error
-        else None,
+        call_columns={"error_type": as_name(error.get("type")), "error_message": said} if error else None,
+        extra={"error": said} if text and said and said != text else None,
     )
 
 
 def events_of(t: Trace, events: list[dict[str, Any]]) -> None:
-    """Model calls, times of tool calls, and what the model said off the final thread."""
+    """Model calls, times of tool calls, what was typed at the console, and what the model said off the final thread."""
+    if typed := [e["input"] for e in events if e.get("event") == "input" and isinstance(e.get("input"), str)]:
+        t.extra["console"] = typed
     by_id = {s.native_id: s.seq for s in t.steps if s.native_id and s.role == "assistant"}
     by_text: dict[tuple[str, str], list[int]] = {}
     for s in t.steps:

@@ -132,6 +132,7 @@ def _header(t: Trace, parsed: Mapping[str, Any]) -> None:
     if isinstance(other, Mapping):
         if isinstance(other.get("correct"), bool):
             t.success, t.score_name = other["correct"], "correct"
+        t.extra["other_data"] = {k: v for k, v in other.items() if k != "correct"}
         if isinstance(other.get("given"), str):
             t.expect("answer", value=other["given"])
     note = parsed.get("note")
@@ -182,17 +183,18 @@ def _split(t: Trace, text: str, pointer: str) -> None:
 
 def _labels(t: Trace, value: Mapping[str, Any]) -> None:
     for entry in mappings(value.get("annotations")):
+        told = str(entry.get("failure mode") or "")
         found = NUMBERED.match(str(entry.get("failure mode") or "").split("\n")[0].strip())
         name = found[2].strip() if found else str(entry.get("failure mode") or "").split("\n")[0]
         for annotator, seen in entry.items():
             if annotator != "failure mode" and isinstance(seen, bool):
-                _label(t, name, found[1] if found else None, seen, annotator, "human")
+                _label(t, name, found[1] if found else None, seen, annotator, "human", told)
     for code, seen in mapping(value.get("mast_annotation")).items():
         if seen in (0, 1):
             _label(t, MODES.get(str(code), str(code)), str(code), bool(seen), "mast_annotation", "judge")
 
 
-def _label(t: Trace, name: str, code: str | None, seen: bool, annotator: str, basis: str) -> None:
+def _label(t: Trace, name: str, code: str | None, seen: bool, annotator: str, basis: str, told: str = "") -> None:
     t.annotate(
         "label",
         name,
@@ -202,4 +204,5 @@ def _label(t: Trace, name: str, code: str | None, seen: bool, annotator: str, ba
         annotator=annotator,
         basis=basis,
         extra={"code": code} if code else None,
+        explanation=told or None,
     )

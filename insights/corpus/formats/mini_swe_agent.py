@@ -10,8 +10,9 @@ Outcome: reports and predictions beside it (swe_outcomes); "Submitted" is only h
 `returncode` (or `<returncode>` in the text) is not 0: status error, basis exit_code. The `exit` message is a log step.
 Pitfalls: the last command before an exit has no result and stays pending; in v1 a user message without <returncode> after
 an answer is the harness refusing the format; with the Responses API an answer has `output` items and no role.
-Dropped: `extra.response` but for model, usage and finish reason, `raw_output` (the text cut differently), the configuration
-but for model, image and limits (it may hold keys), tracebacks beyond 20,000 characters.
+`raw_output` is in `result` where the agent was shown less of it.
+Dropped: `extra.response` but for model, usage and finish reason, the configuration but for model, image, limits and templates
+(it may hold keys), tracebacks beyond 20,000 characters.
 """
 
 from __future__ import annotations
@@ -160,12 +161,17 @@ def _result(t: Trace, m: Mapping[str, Any], where: str) -> None:
     text = flatten(m.get("content", m.get("output")))[0]
     code = extra.get("returncode")
     found = RETURN_CODE.match(text or "") if code is None else None
+    raw = extra.get("raw_output")
+    columns = {
+        "error_type": extra.get("exception_type") or None,
+        "result": {"raw_output": raw} if isinstance(raw, str) and raw.strip() not in (text or "") else None,
+    }
     t.result(
         text,
         id=m.get("tool_call_id") or m.get("call_id"),
         exit_code=code if code is not None else int(found[1]) if found else None,
         ts=timestamp(extra.get("timestamp")),
-        call_columns={"error_type": extra["exception_type"]} if extra.get("exception_type") else None,
+        call_columns={name: value for name, value in columns.items() if value},
         src_pointer=where,
     )
 
@@ -205,5 +211,8 @@ def _end(t: Trace, info: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     for key in ("step_limit", "cost_limit"):
         if agent.get(key) is not None:
             t.metadata[key] = agent[key]
+    templates = {k: v for k, v in mapping(config.get("model")).items() if k.endswith("_template")}
+    if templates:
+        t.extra["templates"] = templates
     if mapping(config.get("environment")).get("image"):
         t.metadata["image"] = config["environment"]["image"]

@@ -73,6 +73,7 @@ def _action(t: Trace, e: Mapping[str, Any], where: str, responses: set[str]) -> 
     place: dict[str, Any] = {"ts": timestamp(e.get("timestamp")), "native_id": _id(e), "src_pointer": where}
     first = not any(s.role in ("user", "assistant") for s in t.steps)
     if action == "system":
+        t.offer(args.get("tools") or None)
         t.step("system", args.get("content"), origin="harness", **place)
     elif action == "condensation":
         t.step("system", args.get("summary") or e.get("message"), kind="compaction", origin="harness", **place)
@@ -166,6 +167,8 @@ def _observation(t: Trace, e: Mapping[str, Any], where: str) -> None:
     if kind in ("null", "recall", "user_rejected") or not t.calls:
         label = "interrupt" if kind == "user_rejected" else "error" if kind == "error" else "state"
         if kind != "null":
+            known = [str(k["content"]) for k in mappings(extras.get("microagent_knowledge")) if k.get("content")]
+            text = "\n\n".join(filter(None, (text, extras.get("repo_instructions"), *known)))
             t.step("environment", text or e.get("message"), kind=label, origin="harness", **place)
         return
     metadata = mapping(e.get("tool_call_metadata"))

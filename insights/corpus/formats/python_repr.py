@@ -32,6 +32,14 @@ def message(text: str) -> dict[str, Any] | None:
     return {"content": None, **out}
 
 
+def literal(text: str) -> Any:
+    """The mapping, list or message that a text is the str() of; None for any other text."""
+    if (said := message(text)) is not None:
+        return said
+    found = _value(text) if text[:2] in ("{'", "[{", "['") else None
+    return found if isinstance(found, (dict, list)) else None
+
+
 def fields(text: str) -> dict[str, Any]:
     """Names and values as far as they can be told apart."""
     found: dict[str, Any] = {}

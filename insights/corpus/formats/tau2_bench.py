@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from insights.corpus import parse
+from insights.corpus import blobs, parse
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.chat import add_messages, timestamp
 from insights.corpus.formats.tau2_reference import add_reference
@@ -144,6 +144,8 @@ def _trace(
     t.slice("cohort", cohort, "path")
     t.slice("domain", environment.get("domain_name"))
     t.slice("user_model", user.get("llm"))
+    if guidelines := as_text(user.get("global_simulation_guidelines")):
+        t.extra["user_guidelines"] = f"blob:{blobs.keep(guidelines, 'text/markdown', t.blobs)}"
     for name, value in ATTRIBUTE.findall(task_id):
         t.slice(name.lower() or "issue", value, "id")
     _messages(t, run, record)
@@ -287,6 +289,8 @@ def _outcome(t: Trace, run: Mapping[str, Any]) -> None:
         t.annotate("score", "db_match", value=float(match), passed=bool(match), basis="ground_truth")
     if graded.get("reward_basis"):
         t.metadata["reward_basis"] = "+".join(map(str, sequence(graded["reward_basis"])))
+    if graded.get("info"):
+        t.extra["graded_by"] = graded["info"]
     for key in ("review", "hallucination_check", "user_only_review"):
         if run.get(key):
             t.extra[key] = run[key]
@@ -301,6 +305,8 @@ def _texts(t: Trace, run: Mapping[str, Any], task: Mapping[str, Any], environmen
     purpose = mapping(task.get("description")).get("purpose")
     if purpose:
         t.metadata["purpose"] = purpose
+    if notes := mapping(task.get("description")).get("notes"):
+        t.metadata["notes"] = notes
     policy = run.get("policy") or environment.get("policy")
     if policy:
         t.extra["policy"] = policy

@@ -28,7 +28,7 @@ def add_reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, An
     for check in mappings(graded.get("communicate_checks")) or [
         {"info": i} for i in sequence(criteria.get("communicate_info"))
     ]:
-        t.expect("output", value=str(check.get("info")), grp="COMMUNICATE", met=check.get("met"))
+        t.expect("output", value=str(check.get("info")), grp="COMMUNICATE", met=check.get("met"), extra=_why(check))
     asserted = sequence(criteria.get("nl_assertions"))
     for check in mappings(graded.get("nl_assertions")) or [{"nl_assertion": a} for a in asserted]:
         t.expect(
@@ -36,7 +36,7 @@ def add_reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, An
             value=str(check.get("nl_assertion")),
             grp="NL_ASSERTION",
             met=check.get("met"),
-            extra={"justification": check["justification"]} if check.get("justification") else None,
+            extra=_why(check),
         )
     states = sequence(criteria.get("env_assertions"))
     for check in mappings(graded.get("env_assertions")) or [{"env_assertion": a} for a in states]:
@@ -49,6 +49,10 @@ def add_reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, An
             met=check.get("met"),
             extra={"env_type": state.get("env_type"), "assert_value": state.get("assert_value")},
         )
+
+
+def _why(check: Mapping[str, Any]) -> dict[str, Any] | None:
+    return {"justification": check["justification"]} if check.get("justification") else None
 
 
 def _compare_task(t: Trace, checks: Sequence[Mapping[str, Any]]) -> None:
