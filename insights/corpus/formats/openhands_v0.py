@@ -167,8 +167,8 @@ def _observation(t: Trace, e: Mapping[str, Any], where: str) -> None:
     if kind in ("null", "recall", "user_rejected") or not t.calls:
         label = "interrupt" if kind == "user_rejected" else "error" if kind == "error" else "state"
         if kind != "null":
-            known = [str(k["content"]) for k in mappings(extras.get("microagent_knowledge")) if k.get("content")]
-            text = "\n\n".join(filter(None, (text, extras.get("repo_instructions"), *known)))
+            told = [str(k["content"]) for k in mappings(extras.get("microagent_knowledge")) if k.get("content")]
+            text = "\n\n".join(filter(None, (text, extras.get("repo_instructions"), *told)))
             t.step("environment", text or e.get("message"), kind=label, origin="harness", **place)
         return
     metadata = mapping(e.get("tool_call_metadata"))
