@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LONGEST = 40  # unit: bytes; a longer run (base64, hashes) is no word, though it has its number
+AT_ONCE = 1 << 20  # unit: bytes of text whose words are found in one go: what is made of them stays in the cache
 MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)  # odd constants of multiplicative hashing
 
 
@@ -97,18 +98,31 @@ def words(texts: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     bounds, raw = _bytes(_plain(texts))
     bounds = bounds - bounds[0]
+    parts = [(np.zeros(0, np.uint64), np.zeros(0, bool), np.zeros(1, np.int64))]
+    n, first = 0, 0
+    while first < len(texts):
+        last = max(first + 1, int(bounds.searchsorted(bounds[first] + AT_ONCE, "right")) - 1)
+        begin, end = int(bounds[first]), int(bounds[last])
+        hashes, kept, ends = _words(raw[begin:end], bounds[first + 1 : last + 1] - begin)
+        parts.append((hashes, kept, ends + n))
+        n, first = n + len(hashes), last
+    every, kept, before = map(np.concatenate, zip(*parts, strict=True))
+    return every, kept, before
+
+
+def _words(raw: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `words`, of neighbouring texts that end at `ends`; the number of words up to the end of each."""
+    import numpy as np
+
     text = np.zeros(len(raw) + LONGEST + 8, dtype=np.uint8)  # room to read eight bytes at any place of a word
-    np.take(_letters(), raw, out=text[: len(raw)], mode="clip")
-    inside = text != 0
-    begins, stops = inside.copy(), inside.copy()
-    begins[1:] &= ~inside[:-1]
-    begins[bounds[:-1]] = inside[bounds[:-1]]
-    stops[:-1] &= ~inside[1:]
-    last = bounds[1:][bounds[1:] > 0] - 1
-    stops[last] = inside[last]
-    starts = np.flatnonzero(begins)
-    sizes = np.flatnonzero(stops) + 1 - starts
-    return _hashed(text, starts, sizes), sizes < LONGEST, starts.searchsorted(bounds)
+    np.take(_letters(), raw, out=text[1 : len(raw) + 1], mode="clip")
+    inside = text[: len(raw) + 2] != 0
+    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
+    inner = ends[:-1][np.diff(ends) > 0] + 1
+    joined = inner[inside[inner] & inside[inner - 1]]  # between texts of which one ends and the next begins with a word
+    edges = np.insert(edges, edges.searchsorted(joined).repeat(2), joined.repeat(2))
+    starts, sizes = edges[::2], edges[1::2] - edges[::2]
+    return _hashed(text, starts, sizes), sizes < LONGEST, starts.searchsorted(ends + 1)
 
 
 def _hashed(text: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
