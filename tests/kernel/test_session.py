@@ -215,6 +215,7 @@ def test_no_orphans_when_the_host_ends(
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
     ) as host:
         assert host.stdout is not None and host.stdout.readline() == b"ready\n"
         time.sleep(0.3)
