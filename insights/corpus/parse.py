@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 import orjson
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+SHORTEST = 12  # unit: characters; below it a string is taken for a name
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.,]* ?(?:Z|UTC|[+-]\d\d:?\d\d)?")
 _DECODER = json.JSONDecoder(strict=False)
 
 
@@ -44,6 +46,13 @@ def clean(value: Any) -> Any:
     if isinstance(value, list):
         return [clean(v) for v in value]
     return value
+
+
+def is_text(text: str) -> bool:
+    """Whether a string is text and no id, time or name."""
+    if len(text) < SHORTEST or not any(c.isspace() for c in text):
+        return False
+    return not (text[0].isdigit() and TIME.fullmatch(text))
 
 
 def mapping(value: Any) -> dict[str, Any]:

@@ -20,20 +20,21 @@ import orjson
 
 from insights.corpus import parse
 from insights.corpus.formats.python_repr import literal
+from insights.corpus.parse import is_text
 from insights.corpus.source import Source
 
 WINDOW = 16_384  # unit: bytes of a large file in which texts begin that are looked for
 LONGEST = 16 << 20  # unit: bytes of a string; the rest of a window is passed over behind a longer one
-SHORTEST = 12  # unit: characters; below it a string is taken for a name
 DEEPEST = 64  # unit: levels of values within values
 ROWS = 64  # of a table, read at each of its places
 KEY = re.compile(rb'(?<=[{,])\s*"[\w.:/$@ -]{1,80}"\s*:')
 STRING = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"', re.S)
 FIELD = re.compile(r'\b\w+="([^"\\]*(?:\\.[^"\\]*)*)"')  # of a line of a log: key="value"
-TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.,]* ?(?:Z|UTC|[+-]\d\d:?\d\d)?")
 WRITTEN = ("{'", "[{", "['", "ro")  # how Python's str() of a mapping, a list or a message begins
 COLON = re.compile(rb"\s*:")
-MARKS = re.compile(r"^(?:[#>*\-\s]+|\[?\w[\w ()-]{0,30}\]?:\s+)+")  # what a transcript puts before what was said
+MARKS = re.compile(
+    r"^(?:\s*\d+(?:→|\t)|[#>*\-\s]+|\[?\w[\w ()-]{0,30}\]?:\s+)+"
+)  # what a transcript puts before what was said, `cat -n` before a line
 
 
 @dataclass
@@ -83,13 +84,6 @@ def strings(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, s
     elif isinstance(value, (list, tuple)) and depth < DEEPEST:
         for inner in value:
             yield from strings(inner, f"{path}[]", depth + 1)
-
-
-def is_text(text: str) -> bool:
-    """Whether a string is text and no id, time or name."""
-    if len(text) < SHORTEST or not any(c.isspace() for c in text):
-        return False
-    return not (text[0].isdigit() and TIME.fullmatch(text))
 
 
 def lines(text: str) -> Iterator[str]:

@@ -66,11 +66,11 @@ def test_links_that_leave_the_folder_or_run_in_circles_are_refused(tmp_path, fol
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("x.jsonl.gz", gzip.compress(ROW)),
+        ("x.jsonl.gz", gzip.compress(ROW, mtime=0)),
         ("x.jsonl.zst", zstandard.compress(ROW) + zstandard.compress(ROW)),
         ("x.jsonl.bz2", bz2.compress(ROW)),
         ("x.jsonl.xz", lzma.compress(ROW)),
-        ("without-an-ending", gzip.compress(ROW)),
+        ("without-an-ending", gzip.compress(ROW, mtime=0)),
     ],
 )
 def test_compressed_files(tmp_path, folder, name, data):
@@ -84,7 +84,7 @@ def test_compressed_files(tmp_path, folder, name, data):
 def test_archives_within_archives(tmp_path, folder):
     with zipfile.ZipFile(folder / "z.zip", "w") as archive:
         archive.writestr("x/1.jsonl", ROW)
-        archive.writestr("x/2.jsonl.gz", gzip.compress(ROW))
+        archive.writestr("x/2.jsonl.gz", gzip.compress(ROW, mtime=0))
         archive.writestr("__MACOSX/._1.jsonl", ROW)
         archive.writestr("inner.tar", tar_of(**{"t/3.jsonl": ROW}))
     (folder / "t.tgz").write_bytes(gzip.compress(tar_of(**{"t/4.jsonl": ROW})))
@@ -184,13 +184,13 @@ def test_files_that_may_not_be_read_are_told(tmp_path, folder):
 
 
 def test_standard_input_pipes_and_addresses(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(ROW))))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(ROW, mtime=0))))
     (source,), refused = found(tmp_path, "-")
     assert (source.uri.partition("://")[0], source.member, not refused) == ("stdin", "stdin", True)
     fsspec = pytest.importorskip("fsspec")
     memory = fsspec.filesystem("memory")
     memory.pipe("/traces/a.jsonl", ROW)
-    memory.pipe("/traces/deep/b.jsonl.gz", gzip.compress(ROW))
+    memory.pipe("/traces/deep/b.jsonl.gz", gzip.compress(ROW, mtime=0))
     sources, refused = found(tmp_path, "memory://traces", "memory://absent/x.jsonl")
     assert [(s.uri, s.member) for s in sources] == [
         ("memory://traces/a.jsonl", None),

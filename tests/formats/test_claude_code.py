@@ -203,3 +203,20 @@ def test_iflow_has_no_tree(tmp_path):
         "0 assistant/model:  -> Bash({}) pending",
         "0 tool/tool: one",
     ]
+
+
+def test_what_stands_beside_a_result_is_kept_where_the_result_does_not_tell_it(tmp_path: Path) -> None:
+    before = "".join(f"old line number {i}\n" for i in range(300))
+    told = {"filePath": "/a.py", "originalFile": before, "oldString": "old line", "userModified": False,
+            "structuredPatch": [{"oldStart": 1, "lines": [" context that stays", "-old line", "+new line of code"]}]}  # fmt: skip
+    edit = {"type": "tool_use", "id": "e1", "name": "Edit", "input": {"file_path": "/a.py", "old_string": "old line"}}
+    done = {"type": "tool_result", "tool_use_id": "e1", "content": "The file /a.py has been updated successfully."}
+    rows = [
+        {"type": "assistant", "uuid": "1", "parentUuid": None, "sessionId": "s", "message": {"role": "assistant", "id": "m", "content": [edit]}},
+        {"type": "user", "uuid": "2", "parentUuid": "1", "sessionId": "s", "message": {"role": "user", "content": [done]}, "toolUseResult": told},
+    ]  # fmt: skip
+    _, traces, _ = read(write(tmp_path / "s.jsonl", rows))
+    result = traces[0].calls[0].result
+    assert result["structuredPatch"][0]["lines"][2] == "+new line of code" and "oldString" not in result
+    held = traces[0].blobs[result["originalFile"].removeprefix("blob:")]
+    assert held[3] == before

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from insights.corpus.formats import payload
-from insights.corpus.formats.span_steps import build
+from insights.corpus.formats.span_steps import build, result_text
 from insights.corpus.formats.spans import Span
 from insights.corpus.trace import Trace
 from tests.formats.reading import lines, read, write
@@ -121,3 +121,29 @@ def test_a_call_and_its_result_are_read_in_any_shape() -> None:
         call, result = payload.messages(shape)
         assert [(c["id"], c["function"]["name"]) for c in call["tool_calls"]] == [("a", "f")], shape
         assert (result["role"], result["tool_call_id"], result["content"]) == ("tool", "a", "no"), shape
+
+
+def test_a_tool_span_may_tell_its_call_and_result_as_messages(tmp_path: Path) -> None:
+    asked = [{"role": "tool", "parts": [{"type": "tool_call", "id": "c1", "name": "look", "arguments": {"q": 1}}]}]
+    gave = [
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": [{"text": "not there"}]}]}
+    ]
+
+    def event(key: str, value: Any) -> dict[str, Any]:
+        told = [{"key": key, "value": {"stringValue": json.dumps(value)}}]
+        return {"name": "gen_ai.client.inference.operation.details", "attributes": told}
+
+    names = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "look", "gen_ai.tool.status": "error"}
+    span = {"traceId": "a" * 32, "spanId": "b" * 16, "name": "execute_tool look", "startTimeUnixNano": "1000000000",
+            "attributes": [{"key": k, "value": {"stringValue": v}} for k, v in names.items()],
+            "events": [event("gen_ai.input.messages", asked), event("gen_ai.output.messages", gave)]}  # fmt: skip
+    rows = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+    _, traces, _ = read(write(tmp_path / "t.json", rows))
+    call = traces[0].calls[0]
+    assert (call.name, call.args, call.result_text, call.status) == ("look", {"q": 1}, "not there", "error")
+
+
+def test_a_result_is_taken_out_of_what_callbacks_wrap_around_it() -> None:
+    message = {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", "ToolMessage"],
+               "kwargs": {"content": "42 rows", "type": "tool", "tool_call_id": "c"}}  # fmt: skip
+    assert result_text(json.dumps({"output": message, "kwargs": {"color": "green"}})) == "42 rows"

@@ -10,7 +10,17 @@ from typing import Any
 from insights.corpus.formats.anthropic_messages import anthropic_usage, block_parts
 from insights.corpus.formats.chat import flatten, timestamp
 from insights.corpus.formats.claude_tree import INTERRUPTED, Entry
-from insights.corpus.formats.claude_words import HARNESS, attached, by_origin, joined, response_of, spoken, status_of
+from insights.corpus.formats.claude_words import (
+    HARNESS,
+    attached,
+    beside,
+    by_origin,
+    joined,
+    response_of,
+    spoken,
+    status_of,
+    texts_of,
+)
 from insights.corpus.parse import mapping, mappings, number, word
 from insights.corpus.trace import Trace
 
@@ -223,7 +233,10 @@ class Builder:
         seq = t.result(text, id=own, status=status, error_basis=basis, exit_code=code, parts=parts, **self._here)
         call = next((c for c in reversed(t.calls) if c.result_seq == seq), None)
         if call is None:
+            more = beside(value.get("toolUseResult"), text or "", t.blobs)
+            t.steps[seq].extra = {"toolUseResult": more} if more is not None else None
             return
+        call.result = beside(value.get("toolUseResult"), texts_of([text, call.args]), t.blobs)
         call.ended_at = self._here["ts"]
         took = told.get("totalDurationMs", told.get("durationMs"))
         if isinstance(took, (int, float)):

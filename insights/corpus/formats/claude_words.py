@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from insights.corpus import blobs
 from insights.corpus.formats.claude_tree import INTERRUPTED
-from insights.corpus.parse import mapping
+from insights.corpus.parse import is_text, mapping
 
 HARNESS = re.compile(
     r"\s*(?:<(?:command-(?:name|message|args)|local-command-\w+|bash-(?:input|stdout|stderr)|system-reminder|"
@@ -24,6 +25,7 @@ DENIED = re.compile(
     re.I | re.S,
 )
 EXIT_CODE = re.compile(r"\s*(?:Error: )?Exit code:? (\d{1,5})\b")
+LONG = 2_000  # unit: characters; a longer text beside a result (the file before an edit) is kept as a blob
 SPOKEN = {"human", "cli", "user", "sdk"}  # values of origin.kind that mean a person (or a program in their place)
 LOUD = {"compact_boundary", "api_error", "error", "api_refusal", "model_refusal_fallback", "turn_duration", "init"}
 
@@ -98,3 +100,31 @@ def response_of(content: Any, parts: Any) -> tuple[str | None, Any]:
     held = mapping(answer)
     text = held.get("output", held.get("error"))
     return (text, None) if isinstance(text, str) else (None, parts)
+
+
+def beside(told: Any, held: str, found: dict[str, blobs.Blob]) -> Any:
+    """What `toolUseResult` tells that `held`, the text of result and call, does not: patches, files before an edit; or None."""
+    if isinstance(told, str):
+        text = told.strip()
+        if not is_text(text) or text in held:
+            return None
+        return f"blob:{blobs.keep(told, 'text/plain', found)}" if len(told) > LONG else told
+    if isinstance(told, list):
+        kept = [v for v in (beside(v, held, found) for v in told) if v is not None]
+        lines = all(isinstance(v, str) for v in told)  # of a patch, which belong together
+        return (told if lines else kept) if kept else None
+    if not isinstance(told, dict):
+        return None
+    parts = {k: beside(v, held, found) for k, v in told.items()}
+    if all(v is None for v in parts.values()):
+        return None
+    plain = {k: v for k, v in told.items() if isinstance(v, (int, float))}
+    return {**{k: v for k, v in parts.items() if v is not None}, **plain}
+
+
+def texts_of(value: Any) -> str:
+    """Every string of a value, one below the other."""
+    if isinstance(value, str):
+        return value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return "\n".join(filter(None, map(texts_of, inner)))

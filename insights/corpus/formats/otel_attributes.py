@@ -45,7 +45,7 @@ TELL_APART = {"gen_ai.input.messages", "llm.input_messages", "gen_ai.prompt", "g
               "gen_ai.completion"}  # fmt: skip
 TOOL_IN = ("gen_ai.tool.call.arguments", "ai.toolCall.args", "gcp.vertex.agent.tool_call_args", "tool_arguments", "input.value",
            "mlflow.spanInputs", "traceloop.entity.input", "langfuse.observation.input", "tool.parameters", "full_command",
-           "file_path", "tool_input", "input", "gen_ai.input.messages")  # fmt: skip
+           "file_path", "tool_input", "input")  # fmt: skip
 TOOL_OUT = ("gen_ai.tool.call.result", "ai.toolCall.result", "gcp.vertex.agent.tool_response", "tool_response", "output.value",
             "mlflow.spanOutputs", "traceloop.entity.output", "langfuse.observation.output", "output")  # fmt: skip
 TOKENS = {
@@ -208,6 +208,7 @@ def _tool(span: Span, tree: Any, events: list[dict[str, Any]]) -> None:
         first(tree, ("gen_ai.tool.call.id", "tool_call.id", "ai.toolCall.id", "tool_use_id", "tool.id"))
     )
     span.input, span.output = first(tree, TOOL_IN), first(tree, TOOL_OUT)
+    _exchanged(span, tree, events)
     if span.convention == "claude_code":
         args = {k: leaf(tree, k) for k in ("full_command", "file_path", "tool_input", "pattern") if leaf(tree, k)}
         span.input = args or None
@@ -218,10 +219,25 @@ def _tool(span: Span, tree: Any, events: list[dict[str, Any]]) -> None:
         span.input = span.input or ({"file_path": own} if own else None)
 
 
+def _exchanged(span: Span, tree: Any, events: list[dict[str, Any]]) -> None:
+    """What a tool was given and gave back where a span tells it as messages, as Strands does; its status."""
+    given, said = _events(events)
+    given += messages(first(tree, ("gen_ai.input.messages", "gen_ai.prompt")), "tool")
+    said += messages(first(tree, ("gen_ai.output.messages", "gen_ai.completion")), "tool")
+    if span.input is None and given:
+        asked = next((c for m in given for c in mappings(m.get("tool_calls"))), None)
+        span.input = mapping(asked.get("function")).get("arguments") if asked else given[0].get("content")
+    answer = next((m for m in said if m.get("role") == "tool"), said[0] if said else None)
+    if span.output is None and answer is not None:
+        span.output = answer.get("content")
+    if span.failed is None and (word(leaf(tree, "gen_ai.tool.status")) == "error" or (answer or {}).get("error")):
+        span.failed = True
+
+
 def _said(span: Span, tree: Any, events: list[dict[str, Any]]) -> None:
     """Messages that the vocabulary tells apart go to `given` and `said`; anything else stays a value."""
     given, said = _events(events)
-    system = first(tree, ("gen_ai.system_instructions", "gen_ai.system_instruction"))
+    system = first(tree, ("gen_ai.system_instructions", "gen_ai.system_instruction", "system_prompt"))
     for paths, found, role in ((LISTS, given, "user"), (ANSWERS, said, "assistant")):
         for path in () if found else paths:
             value = at(tree, path)

@@ -21,6 +21,7 @@ from insights.corpus.formats.spans import CALLED, Message, Span
 from insights.corpus.trace import ToolCall, Trace, as_name, as_text
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+WRAPPERS = ("output", "content", "outputs")  # keys that hold a result alone; callbacks write their `kwargs` beside it
 STOPPED = {
     "completed": {"stop", "end_turn", "stop_sequence", "completed", "complete", "finish", "eos"},
     "limit_tokens": {"length", "max_tokens", "max_output_tokens", "model_length"},
@@ -381,11 +382,13 @@ class _Builder:
 def result_text(output: Any) -> str | None:
     """The text of a tool's result; what frameworks wrap around it is taken off."""
     value = payload.decoded(output)
-    if isinstance(value, dict) and (
-        payload.plain(value) is not None or set(value) == {"output"} or set(value) == {"content"}
-    ):
+    if isinstance(value, dict):
         inner = payload.plain(value)
-        return result_text(inner.get("content") if inner else value.get("output", value.get("content")))
+        if inner:
+            return result_text(inner.get("content"))
+        only = next((k for k in WRAPPERS if k in value and value.keys() <= {k, "kwargs"}), None)
+        if only:
+            return result_text(value[only])
     if isinstance(value, list) and value and all(isinstance(b, dict) and isinstance(b.get("text"), str) for b in value):
         return "\n".join(b["text"] for b in value)
     return output if isinstance(output, str) and isinstance(value, (dict, list)) else as_text(value)
