@@ -24,6 +24,7 @@ MARKDOWN = re.compile(
 )
 LINE_START = re.compile(r"^(?:>|\||#{1,6}(?=\s|$)|[-+=]+(?=\s|$)|\d{1,9}(?=[.)](?:\s|$)))")
 SIMPLE_CODE = re.compile(r"`([\w][\w .,:=/'\"()%$#+-]{0,80})`")
+COUNT = 40  # characters that telling of a cut takes: cutting fewer saves nothing
 
 
 def visible(text: str) -> str:
@@ -45,12 +46,12 @@ def one_line(text: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """The text, or its head and tail around a count of what was left out; `limit` is in characters.
+    """The text, or its head and tail around a count of what was left out; `limit` is in characters, without the count.
 
     Masked before it is cut: a cut may part a secret from what tells that it is one.
     """
     text = unsecret(text)
-    if len(text) <= limit:
+    if len(text) <= limit + COUNT:
         return text
     head, tail = limit * 2 // 3, limit // 3
     return f"{text[:head]} … ({len(text) - head - tail:,} characters left out) … {text[-tail:]}"

@@ -70,4 +70,4 @@ def _findings(report: Report) -> Iterator[str]:
 
 
 def _title(text: str) -> str:
-    return shortened(one_line(text), TITLE_CHARS) if len(text) > TITLE_CHARS + 40 else one_line(text)
+    return shortened(one_line(text), TITLE_CHARS)
