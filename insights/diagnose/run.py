@@ -20,7 +20,7 @@ from insights.diagnose.meaning import indexed_beside
 from insights.diagnose.question import Question, understand
 from insights.errors import GatewayRefused
 from insights.findings.partition import partition
-from insights.findings.rank import ranked
+from insights.findings.rank import by_cause, ranked
 from insights.kernel import Gateway, Kernel, Limits
 from insights.records import Citation, Finding, Report
 
@@ -71,6 +71,8 @@ class Run:
         findings, tested = self.board.conclude()
         held = ranked([f for f in findings if f.verdict in ("confirmed", "descriptive")], self.question.intent)
         causes = partition(held, self.board.failed, self._tiers(held), self.board.roots())
+        if self.board.read:
+            held = by_cause(held, causes, self.question.intent)
         used = {c.finding_id for c in causes}
         shown = [
             f

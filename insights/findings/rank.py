@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from insights.records import Contrast, Finding, Severity
+from insights.records import Cause, Contrast, Finding, Severity
 
 WEIGHT: dict[Severity, float] = {"low": 0.5, "medium": 1.0, "high": 1.5, "critical": 3.0}
 HIGH_SHARE, MEDIUM_SHARE = 0.10, 0.02  # of all failures
@@ -75,6 +76,14 @@ def ranked(findings: list[Finding], intent: str = "failure") -> list[Finding]:
             -f.rank_score, -(f.terminal or 0), -f.prevalence.k, f.id,
         ),
     )  # fmt: skip
+
+
+def by_cause(findings: list[Finding], causes: Sequence[Cause], intent: str) -> list[Finding]:
+    """Where failed runs were read: what they were counted under before what only goes with failing, the most failures first."""
+    if intent in ASKED_FOR:
+        return findings
+    counted = Counter({c.finding_id: c.n for c in causes if c.finding_id})
+    return sorted(findings, key=lambda f: -counted[f.id])
 
 
 def told_by_others(findings: Sequence[Finding]) -> set[str]:

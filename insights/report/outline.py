@@ -44,7 +44,10 @@ def doing(run: FailedRun) -> str:
 
 
 def ranked_by(report: Report) -> str:
-    return "the failures that would plausibly go away" if words.labelled(report) else "severity and how common they are"
+    if not words.labelled(report):
+        return "severity and how common they are"
+    away = "the failures that would plausibly go away"
+    return f"the failures counted under each, then {away}" if explained(report) else away
 
 
 def verdicts_told(report: Report) -> str:

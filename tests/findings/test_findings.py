@@ -13,10 +13,10 @@ from insights.errors import PredicateError
 from insights.findings import citations, predicate
 from insights.findings.examine import as_finding, examine, verdict
 from insights.findings.partition import partition
-from insights.findings.rank import rank_score, ranked, severity_of, told_by_others
+from insights.findings.rank import by_cause, rank_score, ranked, severity_of, told_by_others
 from insights.findings.verdict import contrast as measured_contrast
 from insights.findings.verdict import count, decide, q_values
-from insights.records import Citation, Contrast, Count, Finding, Hypothesis, Predicate
+from insights.records import Cause, Citation, Contrast, Count, Finding, Hypothesis, Predicate
 from insights.report import words
 from primitives import Corpus
 from tests.primitives.small import corpus as build
@@ -236,6 +236,17 @@ def test_what_may_explain_comes_before_doubts_and_symptoms_whatever_the_score(co
     harmless = finding(corpus, "F5", WIPES, rank_score=70.0, verdict="descriptive")
     order = [f.id for f in ranked([symptom, suspicion, harmless, cause, defect])]
     assert order == ["F4", "F1", "F2", "F5", "F3"]
+
+
+def test_where_runs_were_read_findings_stand_by_the_failures_counted_under_them(corpus: Corpus) -> None:
+    found = [finding(corpus, f"F{i}", WIPES) for i in range(3)]
+    causes = [
+        Cause("b", "F1", "agent", 2, ("x", "y")),
+        Cause("c", "F2", "agent", 5, ("z",)),
+        Cause("", None, "", 9, ()),
+    ]
+    assert [f.id for f in by_cause(found, causes, "failure")] == ["F2", "F1", "F0"]
+    assert by_cause(found, causes, "comparison") == found
 
 
 def test_a_step_left_out_because_named_faults_ended_the_run_is_told_by_them(corpus: Corpus) -> None:
