@@ -39,6 +39,17 @@ FILES: dict[str, tuple[bytes, int, set[str]]] = {
     "noise.log": (f"INFO start\n{RUN}\nwarn: x\n{RUN}\nbye\n".encode(), 2, {"bad_line"}),
     "lfs.json": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", 0, {"unrecognised"}),
     "pickle.pkl": (b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n.", 0, set()),
+    "digits.jsonl": (RUN.replace("{", '{"id": ' + "9" * 5000 + ', "created_at": "' + "9" * 400 + '", ', 1).encode() + b"\n", 1, set()),
+    "nested_arguments.jsonl": (json.dumps({"messages": [*SAID, {"role": "assistant", "tool_calls": [{"id": "1", "function":
+                               {"name": "f", "arguments": '{"a":' * 900 + "1" + "}" * 900}}]}]}).encode() + b"\n", 1, set()),
+    "nested_extra.jsonl": (RUN[:-1].encode() + b', "metadata": ' + b'{"a":' * 400 + b"1" + b"}" * 400 + b"}\n", 1, set()),
+    "minus.jsonl": (json.dumps({"messages": [SAID[0], {**SAID[1], "usage": {"prompt_tokens": -5, "completion_tokens": 2}}],
+                    "created_at": 1e300, "cost": -3}).encode() + b"\n", 1, {"bad_number"}),
+    "keys.jsonl": (f'{RUN[:-1]}, "{"k" * 2_000_000}": 1}}\n{RUN[:-1]}, '.encode() + b", ".join(b'"k%d": "v v"' % i for i in range(50_000))
+                   + b"}\n", 2, set()),
+    "chain_of_spans.json": (json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [
+        {"traceId": "t", "spanId": f"s{i}", "parentSpanId": f"s{i - 1}", "name": "chat m", "startTimeUnixNano": str(i), "attributes":
+         [{"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}}]} for i in range(1500)]}]}]}).encode(), 1, set()),
     "line.jsonl": (RUN.replace("hi", "x" * 3_000_000).encode() + b"\n" + RUN.encode() + b"\n", 2, set()),
     "numbers.jsonl": (b'42\n"text"\n[1]\n{"messages": "none"}\n' + RUN.encode() + b"\n", 1, {"not_a_conversation"}),
     "types.jsonl": (b'{"messages": [1, null, {"role": 7}, {"role": "user", "content": {"a": [1]}}, {"role": "assistant",'

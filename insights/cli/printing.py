@@ -122,7 +122,7 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 def _readable(value: Any) -> str:
     if isinstance(value, float) and math.isfinite(value):
-        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:,.4g}"
     text = " ".join(safe(_cell(value)).split())
     return text if len(text) <= CELL_CHARS else f"{text[: CELL_CHARS - 1]}…"
 

@@ -188,6 +188,11 @@ def _unwritable(folder: Path) -> Iterator[None]:
 
     try:
         yield
+    except duckdb.OutOfMemoryException as error:
+        why = f"{folder} cannot be made: a trace needs more memory than there is ({str(error).splitlines()[0]})"
+        raise CorpusError(
+            why, "ingest the largest files by themselves, to see which it is, and leave that out"
+        ) from None
     except duckdb.Error as error:
         why = str(error).splitlines()[0]
         if "not a valid DuckDB database" in why:

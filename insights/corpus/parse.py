@@ -19,7 +19,7 @@ import orjson
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 SHORTEST = 12  # unit: characters; below it a string is taken for a name
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.,]* ?(?:Z|UTC|[+-]\d\d:?\d\d)?")
-_DECODER = json.JSONDecoder(strict=False)
+LONGEST_NUMBER = 400  # unit: digits; a longer integer stays text, as Python takes long over it and no column holds it
 
 
 class Unparseable(ValueError):
@@ -28,6 +28,13 @@ class Unparseable(ValueError):
     def __init__(self, reason: str, at: int = 0) -> None:
         super().__init__(reason)
         self.at = at
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= LONGEST_NUMBER else digits
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_int=_integer)
 
 
 def clean_text(text: str) -> str:
@@ -106,7 +113,7 @@ def repeated_keys(data: bytes, value: Any) -> list[str]:
         return dict(items)
 
     try:
-        json.loads(decode(data)[0], object_pairs_hook=pairs, strict=False)
+        json.loads(decode(data)[0], object_pairs_hook=pairs, parse_int=_integer, strict=False)
     except (ValueError, RecursionError):
         return []
     return found
@@ -115,7 +122,7 @@ def repeated_keys(data: bytes, value: Any) -> list[str]:
 def _loads_slowly(data: bytes) -> tuple[Any, str | None]:
     text, repair = decode(data)
     try:
-        value = json.loads(text, strict=False)
+        value = _DECODER.decode(text)
         cleaned = clean(value)
     except json.JSONDecodeError as error:
         raise Unparseable(error.msg, error.pos) from None

@@ -42,7 +42,8 @@ SELECT trace_id, g.key AS name, g.value->>0 AS value, g.value->>1 AS basis
 FROM traces, json_each(extra, '$.slices') g WHERE (extra->'slices') IS NOT NULL"""
 _METADATA = """
 SELECT trace_id, name, json_extract_string(metadata, '$."' || replace(name, '"', '\\"') || '"') AS value, 'metadata' AS basis
-FROM (SELECT trace_id, metadata, unnest(json_keys(metadata)) AS name FROM traces WHERE metadata IS NOT NULL)"""
+FROM (SELECT trace_id, metadata, unnest(json_keys(metadata)) AS name FROM traces
+    WHERE metadata IS NOT NULL AND strlen(metadata::VARCHAR) <= 100000)"""
 _WEEK = """
 SELECT trace_id, 'week' AS name, strftime(started_at, '%G-W%V') AS value, 'time' AS basis
 FROM traces WHERE started_at IS NOT NULL"""

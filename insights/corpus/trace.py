@@ -33,6 +33,7 @@ TRACE_COLUMNS = tuple(TABLES["traces"])
 STEP_COLUMNS = tuple(TABLES["steps"])
 CALL_COLUMNS = tuple(TABLES["tool_calls"])
 
+DEEPEST = 100  # unit: levels of values in values that a column of JSON keeps where it cannot keep all
 COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "cost_usd")
 ERROR_TEXT = re.compile(
     r"\s*(?:\[?error\]?\b|error:|traceback \(most recent call last\)|exception:|fatal:|[a-z_.]*(?:error|exception):"
@@ -49,7 +50,7 @@ def as_json(value: Any) -> str | None:
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     except (TypeError, orjson.JSONEncodeError):
-        return json.dumps(clean(value), ensure_ascii=False, sort_keys=True, default=str)
+        return _dumps(value, sort_keys=True)
 
 
 def as_name(value: Any) -> str | None:
@@ -61,7 +62,25 @@ def as_text(value: Any) -> str | None:
     """Text as it is; anything else as JSON text; None stays None."""
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(clean(value), ensure_ascii=False, default=str)
+    return _dumps(value)
+
+
+def _dumps(value: Any, **options: Any) -> str:
+    try:
+        return json.dumps(clean(value), ensure_ascii=False, default=str, **options)
+    except RecursionError:
+        return json.dumps(clean(_cut(value, DEEPEST)), ensure_ascii=False, default=str, **options)
+
+
+def _cut(value: Any, depth: int) -> Any:
+    """The value without what is nested deeper than `depth`, of which the place is kept."""
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    if depth == 0:
+        return "… nested too deeply"
+    if isinstance(value, dict):
+        return {key: _cut(inner, depth - 1) for key, inner in value.items()}
+    return [_cut(inner, depth - 1) for inner in value]
 
 
 class Step:
@@ -176,7 +195,7 @@ class Trace:
         step.n_tool_calls += 1
         if isinstance(args, Mapping) or args is None:
             c.args = dict(args or {})
-            c.args_text = json.dumps(clean(c.args), ensure_ascii=False, default=str)
+            c.args_text = _dumps(c.args)
         else:
             c.args_text = as_text(args)
             c.args, c.args_error = _parse_args(c.args_text or "")
@@ -258,9 +277,9 @@ class Trace:
         """Append one model call; `input_tokens` counts ALL prompt tokens, cached ones included. Returns its id."""
         name = as_name(llm_call_id) or f"llm-{len(self.llm_calls)}"
         for column in COUNTS:
-            if column in columns and number(columns[column]) is None:
-                if columns[column] is not None:
-                    self.issue("bad_number", f"{column} of model call {name} is {str(columns[column])[:80]!r}")
+            told = columns.get(column)
+            if told is not None and (number(told) is None or told < 0):
+                self.issue("bad_number", f"{column} of model call {name} is {str(told)[:80]!r}")
                 columns[column] = None
         for column in ("model", "agent"):
             if column in columns:
@@ -354,6 +373,11 @@ class Trace:
         self.time_basis = self.time_basis or ("tz" if self.started_at else "none")
 
     def _total(self) -> None:
+        for name in COUNTS:
+            told = getattr(self, name)
+            if told is not None and (number(told) is None or told < 0):
+                self.issue("bad_number", f"{name} is {str(told)[:80]!r}")
+                setattr(self, name, None)
         totals = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
         if self.usage_basis is None:
             known = [

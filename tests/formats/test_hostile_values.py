@@ -9,6 +9,7 @@ import copy
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from insights.corpus.batch import Builder
 from insights.corpus.formats import recognise
+from insights.corpus.formats.chat import timestamp
 from insights.corpus.source import Source
 
 DATA = Path(__file__).parent / "data"
@@ -61,3 +63,10 @@ def test_no_reader_raises_on_a_value_of_another_kind(file: Path, tmp_path: Path)
             _read_all(root)
         except Exception as error:
             raise AssertionError(f"{place} = {WRONG[i % len(WRONG)]!r} made a reader raise {error!r}") from error
+
+
+def test_times_that_no_calendar_has_are_no_times() -> None:
+    for value in (1e300, 10**399, "9" * 400, -1, True, "0000-00-00", "2026-02-30T25:61:61"):
+        assert timestamp(value) is None
+    assert timestamp("0001-01-01T00:00:00+05:00") == datetime(1, 1, 1, tzinfo=UTC)
+    assert timestamp("9999-12-31T23:59:59-05:00") == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)

@@ -118,6 +118,9 @@ def flatten(content: Any) -> tuple[str | None, Any, bool]:
     return None, [content], False
 
 
+LATEST = 1e20  # unit: nanoseconds since 1970; no time is later
+
+
 def timestamp(value: Any) -> datetime | None:
     """A time in UTC from ISO text or seconds, milliseconds, microseconds or nanoseconds since 1970; None where it is none."""
     if isinstance(value, str) and value:
@@ -125,8 +128,11 @@ def timestamp(value: Any) -> datetime | None:
             stamp = datetime.fromisoformat(value.replace("Z", "+00:00"))
         except ValueError:
             return timestamp(float(value)) if value.replace(".", "", 1).isdigit() else None
-        return stamp.astimezone(UTC) if stamp.tzinfo else stamp.replace(tzinfo=UTC)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+        try:
+            return stamp.astimezone(UTC) if stamp.tzinfo else stamp.replace(tzinfo=UTC)
+        except OverflowError:  # an hour before the year 1 or after the year 9999
+            return stamp.replace(tzinfo=UTC)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < LATEST:
         seconds = float(value)
         while seconds > 1e11:
             seconds /= 1000

@@ -22,6 +22,7 @@ from insights.corpus.trace import ToolCall, Trace, as_name, as_text
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 WRAPPERS = ("output", "content", "outputs")  # keys that hold a result alone; callbacks write their `kwargs` beside it
+FARTHEST = 256  # unit: levels of spans within spans
 STOPPED = {
     "completed": {"stop", "end_turn", "stop_sequence", "completed", "complete", "finish", "eos"},
     "limit_tokens": {"length", "max_tokens", "max_output_tokens", "model_length"},
@@ -55,9 +56,10 @@ class _Builder:
         self.above: dict[str, list[Span]] = {s.id: self._above(s) for s in held.values()}
 
     def _above(self, s: Span) -> list[Span]:
-        """The ancestors of a span, nearest first; a circle of parents ends at the first repetition."""
-        found, seen, at = [], {s.id}, s.parent
-        while at and at in self.held and at not in seen:
+        """The ancestors of a span, nearest first, FARTHEST at most; a circle of parents ends at the first repetition."""
+        found: list[Span] = []
+        seen, at = {s.id}, s.parent
+        while at and at in self.held and at not in seen and len(found) < FARTHEST:
             seen.add(at)
             found.append(self.held[at])
             at = self.held[at].parent
@@ -91,10 +93,13 @@ class _Builder:
 
     def _inherit(self, outer: set[str], spans: list[Span]) -> None:
         """What only an outer model span tells of its one inner call belongs to that call."""
+        below: dict[str, list[Span]] = {}
+        for x in spans:
+            for a in self.above[x.id] if x.kind == "llm" and x.id not in outer else ():
+                below.setdefault(a.id, []).append(x)
         for s in (self.held[i] for i in outer):
-            below = [x for x in spans if x.kind == "llm" and x.id not in outer and s in self.above[x.id]]
-            if len(below) == 1:
-                inner = below[0]
+            if len(below.get(s.id, ())) == 1:
+                (inner,) = below[s.id]
                 inner.usage = inner.usage or s.usage
                 inner.cost = s.cost if inner.cost is None else inner.cost
                 inner.model = inner.model or s.model
