@@ -32,9 +32,7 @@ STRING = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"', re.S)
 FIELD = re.compile(r'\b\w+="([^"\\]*(?:\\.[^"\\]*)*)"')  # of a line of a log: key="value"
 WRITTEN = ("{'", "[{", "['", "ro")  # how Python's str() of a mapping, a list or a message begins
 COLON = re.compile(rb"\s*:")
-MARKS = re.compile(
-    r"^(?:\s*\d+(?:→|\t)|[#>*\-\s]+|\[?\w[\w ()-]{0,30}\]?:\s+)+"
-)  # what a transcript puts before what was said, `cat -n` before a line
+MARKS = re.compile(r"^(?:\s*\d+(?:→|\t)|[#>*\-\s]+|\[?\w[\w ()-]{0,30}\]?:\s+)+")  # of transcripts and `cat -n`
 
 
 @dataclass

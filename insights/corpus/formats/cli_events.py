@@ -48,7 +48,7 @@ def _detect_grok(head: Head) -> Confidence | None:
         for v in lines
         if v.get("type") in ("user", "assistant", "system", "tool_result", "reasoning") and "role" not in v
     ]
-    marked = any(k in v for v in typed for k in ("model_id", "synthetic_reason", "prompt_index", "tool_call_id"))
+    marked = any(k in v for v in typed for k in ("model_id", "synthetic_reason", "prompt_index"))
     return "likely" if len(typed) >= 2 and marked and not any("message" in v or "data" in v for v in typed) else None
 
 
@@ -59,7 +59,8 @@ def _detect_antigravity(head: Head) -> Confidence | None:
 def _detect_droid(head: Head) -> Confidence | None:
     lines = _lines(head)
     kinds = {word(v.get("type")) for v in lines if "session_id" in v}
-    return "certain" if kinds & {"tool_call", "completion"} and kinds & {"message", "system"} else None
+    marked = any(v.get("subtype") == "init" or {"toolId", "finalText"} & v.keys() for v in lines)
+    return "certain" if marked and kinds & {"tool_call", "completion"} and kinds & {"message", "system"} else None
 
 
 def _read(source: Source, brand: str, own: str, add: Add) -> Iterator[Trace]:

@@ -169,7 +169,11 @@ def read_strands(source: Source) -> Iterator[Trace]:
 
 def _detect_events(head: Head) -> Confidence | None:
     rows = [r for r in head.records[:4] if isinstance(r, dict)]
-    return "certain" if rows and all(RUN.match(word(r.get("event"))) and "run_id" in r for r in rows) else None
+    return (
+        "certain"
+        if rows and all(RUN.match(word(r.get("event"))) and {"run_id", "data"} <= r.keys() for r in rows)
+        else None
+    )
 
 
 @reader(

@@ -26,6 +26,7 @@ from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace, as_text
 
 ROLE = ("role", "author", "sender", "speaker", "from", "actor", "who", "source", "type", "name", "agent", "user")
+SPEAKER = ("role", "author", "sender", "speaker", "from")
 TEXT = ("content", "text", "body", "message", "value", "utterance", "msg", "output", "response", "say", "data")
 TIME = ("timestamp", "ts", "time", "created_at", "created", "at", "date", "datetime")
 GROUP = ("conversation_id", "session_id", "thread_id", "trace_id", "run_id", "chat_id", "dialog_id", "dialogue_id",
@@ -101,7 +102,9 @@ def read(source: Source) -> Iterator[Trace]:
     if not source.fields:
         source.issue("guessed", f"read as {shape}; if that is wrong, say --map role=…,text=…", severity="warning")
     grouped: dict[str, Trace] = {}
-    for index, record in enumerate(source.records()):
+    for index, told in enumerate(source.records()):
+        bare = shape.kind == "lists" and shape.fields["messages"] == "messages"
+        record = Record(_held(told.value), told.offset, told.length, told.pointer) if bare else told
         if not isinstance(record.value, dict):
             source.n_bad += 1
             source.issue(
@@ -136,10 +139,15 @@ def _lacking(shape: Shape, records: list[Any]) -> list[str]:
 
 def shape_of(records: list[Any]) -> Shape | None:
     """How the records of a head are to be read; None where nothing looks like messages."""
-    rows = [r for r in records[:LOOKED_AT] if isinstance(r, dict)]
+    rows = [r for r in map(_held, records[:LOOKED_AT]) if isinstance(r, dict)]
     if not rows:
         return None
     return _lists(rows) or _messages(rows, "", len(rows)) or _pairs(rows)
+
+
+def _held(value: Any) -> Any:
+    """A conversation that is a bare list, as a record that holds it."""
+    return {"messages": value} if isinstance(value, list) and any(isinstance(v, dict) for v in value) else value
 
 
 def _lists(rows: list[dict[str, Any]]) -> Shape | None:
@@ -172,7 +180,8 @@ def _messages(rows: list[dict[str, Any]], path: str, n: int) -> Shape | None:
         return None
     speakers = {str(r[role]).lower() for r in rows if isinstance(r.get(role), str)}
     known = {ROLES[s] for s in speakers if s in ROLES}
-    if len(speakers) < 2 or len(speakers) > 12 or not known & {"user", "assistant"}:
+    named = role in SPEAKER and text in TEXT[:7]  # nobody writes these keys but of people who speak
+    if len(speakers) < 2 or len(speakers) > 12 or not (named or known & {"user", "assistant"}):
         return None
     fields = {"role": role, "text": text, "time": next((k for k in TIME if any(timestamp(r.get(k)) for r in rows)), "")}
     if not path:

@@ -47,6 +47,7 @@ IS_THOUGHT = {"thinking", "reasoning", "thought", "reasoning_content", "think"}
 IS_CALL = {"tool_use", "tool_call", "tool-call", "function_call", "functionCall", "server_tool_use", "custom_tool_call"}
 IS_RESULT = {"tool_result", "tool-result", "tool_call_response", "function_call_output", "functionResponse",
              "function_response", "custom_tool_call_output", "function_result"}  # fmt: skip
+OF_GENERATION = {"text", "generation_info", "message", "type"}  # keys of LangChain's answers
 OF_BEDROCK = {"toolUse", "toolResult", "reasoningContent"}
 OF_VERCEL = ("dynamic-tool", "tool-invocation")  # and `tool-` with the name of the tool
 DOTNET = {"TextContent": "text", "TextReasoningContent": "reasoning", "ReasoningContent": "reasoning",
@@ -94,7 +95,7 @@ def _of_list(items: list[Any], role: str, depth: int) -> Iterator[dict[str, Any]
         yield {"role": role, "content": "\n".join(items)}
     elif isinstance(first, dict) and _is_block(first):
         yield from _message({"role": role, "content": [decoded(i) for i in items]})
-    elif isinstance(first, dict) and not _is_known(first):
+    elif isinstance(first, dict) and not _is_known(first) and not ("text" in first and first.keys() <= OF_GENERATION):
         yield {"role": role, "content": as_json(items)}
     else:
         for item in items:
