@@ -69,7 +69,8 @@ class Thinker:
                 )
             except ModelError as error:
                 return self._failed(error)
-            self.transcript.same_as_before("task", self.role.name, task)  # answered, and so in the cache: keep it
+            self.transcript.same_as_before("task", self.role.name, task)
+            self.transcript.answered()  # and so in the cache
             self.tokens += reply.usage.input_tokens + reply.usage.output_tokens
             messages.append(reply.message())
             messages += [await self._answer(turn, nth, call) for nth, call in enumerate(reply.calls)]

@@ -31,14 +31,24 @@ class Transcript:
         self._said: tuple[str, Sequence[Message]] | None = None
         self._cells = run / "resume" / f"{agent}.json"
         self._outputs: dict[str, list[str]] = _load(self._cells)
+        self._told: dict[str, list[str]] = {}  # what the model was told and has not answered yet
 
     def same_as_before(self, place: str, code: str, text: str) -> str:
-        """What the cell at `place` gave when the run was under way before, if it is the same cell; else `text`, kept."""
+        """What the cell at `place` gave when the run was under way before, if it is the same cell; else `text`.
+
+        It is kept once the model has answered on it: where no answer came, a resumed run tells what the cell gives then.
+        """
         before = self.before(place, code)
         if before is None:
-            self._outputs[place] = [code, text]
-            _write(self._cells, self._outputs)
+            self._told[place] = [code, text]
         return text if before is None else before
+
+    def answered(self) -> None:
+        """The model has answered on all that it was told so far."""
+        if self._told:
+            self._outputs |= self._told
+            self._told = {}
+            _write(self._cells, self._outputs)
 
     def before(self, place: str, code: str) -> str | None:
         """What was kept at `place` for the same `code`, without keeping anything."""
