@@ -14,7 +14,7 @@ import typer
 
 from insights.cli import app
 from insights.cli.options import CorpusArgument, open_corpus
-from insights.cli.printing import say
+from insights.cli.printing import FORMULA, for_spreadsheet, say
 from insights.cli.rows import rows_of
 from insights.errors import UsageError
 
@@ -121,10 +121,11 @@ def _default(columns: list[str]) -> str:
 
 
 def _word(value: Any) -> str:
-    """A key as text, alike in CSV, JSON and Parquet: 3, 3.0 and "3" are one."""
+    """A key as text, alike in CSV, JSON and Parquet: 3, 3.0 and "3" are one, and '=x of a spreadsheet is =x."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return "" if value is None else str(value).strip()
+    text = "" if value is None else str(value).strip()
+    return text[1:] if text[:1] == "'" and text[1:].startswith(FORMULA) else text
 
 
 def _unmet(corpus: Corpus, met: set[str]) -> list[str]:
@@ -310,5 +311,5 @@ def _export(corpus: Corpus, name: str, n: int, output: Path) -> str:
     with output.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(GOLD_COLUMNS)
-        writer.writerows((t, name, "", "", "", f"insights show {corpus.path} {t}") for (t,) in rows)
+        writer.writerows((for_spreadsheet(t), name, "", "", "", f"insights show {corpus.path} {t}") for (t,) in rows)
     return f"{len(rows)} traces to read are in {output}: fill in `value` with yes or no, then insights label {corpus.path} --import {output}"

@@ -1,7 +1,7 @@
 """Data on stdout: tables for reading, and JSON, CSV and Markdown for programs and documents.
 
 What a trace holds is hostile: for reading it goes through `safe`, so that no control or hidden character reaches a
-terminal; JSON escapes control characters itself, CSV is the text as it is. Secrets are masked in every style.
+terminal; JSON escapes control characters itself, CSV is the text as it is but for formulas. Secrets are masked in every style.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from insights.report.escape import cell as markdown_cell
 from insights.report.escape import unsecret
 from insights.report.escape import visible as safe
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
 CELL_CHARS = 200  # of one cell of a table for reading; json and csv give the whole text
 
 
@@ -60,7 +61,7 @@ def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], style: str) 
     elif style == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([_cell(unsecret(plain(v))) for v in row] for row in rows)
+        writer.writerows([for_spreadsheet(_cell(unsecret(plain(v)))) for v in row] for row in rows)
     elif style == "md":
         print("| " + " | ".join(markdown_cell(c) for c in columns) + " |")
         print("|" + " --- |" * len(columns))
@@ -100,6 +101,17 @@ def _cell(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
+
+
+def for_spreadsheet(text: str) -> str:
+    """The text with an apostrophe before what a spreadsheet would run as a formula; numbers stay numbers."""
+    if not text.startswith(FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

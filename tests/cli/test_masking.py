@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from insights.cli import main
+from insights.cli import load, main
 from insights.findings.citations import verify
 from insights.records import Citation
 from primitives.corpus import open_corpus
@@ -76,6 +76,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = [run_of(i, names[i % len(names)], i % 3 == 0) for i in range(2 * len(names))]
     broken = json.dumps(runs[0])[:400]
     (folder / "runs.jsonl").write_text("\n".join([*map(json.dumps, runs), broken]) + "\n" + json.dumps(runs[1]) + "\n")
+    secret = PLANTED["openai"][1]
+    (folder / "labels.csv").write_text(f"id,success,note\nrun-0,true,{secret}\nrun-1,false,\nnone {secret},true,\n")
+    (folder / "wrong.csv").write_text(f"id,success\nrun-0,{secret}\n")
     (folder / "rules.yaml").write_text("rules:\n  logs_in:\n    line: it logs in\n    repeat: shell\n    times: 2\n")
     return folder
 
@@ -136,7 +139,15 @@ def test_no_command_bares_a_secret(planted: Path, capfd: pytest.CaptureFixture[s
         )
     go("report", run, "--write")
     go("show", corpus, f"no such {PLANTED['openai'][1]}")
-    files = [p for folder in (run, cases) for p in folder.rglob("*") if p.is_file()]
+    go("ingest", planted / "runs.jsonl", "-o", corpus)
+    go("label", corpus, planted / "labels.csv")
+    go("label", corpus, planted / "wrong.csv", most=2)
+    go("label", corpus, "--export", "careful", "-o", cases / "gold.csv", most=2)
+    go("ask", run / "agents", "Why do cells fail?", "-o", planted / "again", "--no-sandbox")
+    assert {command.name or command.callback.__name__ for command in load().registered_commands if command.callback} - {
+        arguments.split()[0] for arguments in told
+    } == {"demo", "doctor"}  # which read no traces of anybody
+    files = [p for folder in (run, cases, planted / "again") for p in folder.rglob("*") if p.is_file()]
     written = {str(p): p.read_bytes().decode("utf-8", "replace") for p in files}
     assert seen(told) == {} and seen(written) == {}
     assert sum("[masked: " in text for text in told.values()) > 50

@@ -133,3 +133,8 @@ def test_replay_prints_steps_times_and_signals(corpus: Path, run) -> None:
     assert out.startswith("#0 system") and "#1 user +0s" in out and "! retry_loop (" in out
     assert '-> track_parcel({"order_id": "W' in out and out.splitlines()[-1].startswith("end: ")
     assert run("replay", corpus, f"{trace}#4").out.splitlines()[-1] == "stopped at step 4"
+
+
+def test_csv_runs_no_formula_in_a_spreadsheet(run, corpus):
+    query = "SELECT '=HYPERLINK(1)' AS a, '@x' AS b, -5 AS c, '-7.5' AS d, '- item' AS e, 'a=b' AS f"
+    assert run("sql", corpus, query, "--format", "csv").out.splitlines()[1] == "'=HYPERLINK(1),'@x,-5,-7.5,'- item,a=b"

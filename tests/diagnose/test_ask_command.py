@@ -14,7 +14,7 @@ import pytest
 from insights.cli import main
 from insights.cli.ask import _fresh
 from insights.models import Message, Request
-from tests.diagnose.conftest import desk, without_playbook
+from tests.diagnose.conftest import GIVES_UP, desk, without_playbook
 from tests.diagnose.script import careful
 
 ROLES = (
@@ -84,6 +84,24 @@ def test_ask_a_server_and_resume(
     assert [f["title"] for f in json.loads(capfd.readouterr().out)["findings"]] == [
         f["title"] for f in report["findings"]
     ]
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_a_secret_reaches_neither_the_model_nor_a_file_of_the_run(
+    tmp_path: Path, server: tuple[str, list[dict[str, Any]]], capfd: pytest.CaptureFixture[str], shown: bool
+) -> None:
+    address, asked = server
+    secret = "sk-proj-" + "Qz7_" * 10
+    corpus, run = desk(tmp_path, 12, dict.fromkeys(range(0, 12, 3), f"{GIVES_UP} The key is {secret}.")), tmp_path / "run"
+    options = ["-m", "openai/careful", "--base-url", address, "--no-progress", "-y", *(["--no-redact"] if shown else [])]
+    agents = ["--agents", str(without_playbook(tmp_path)), "-o", str(run)]
+    assert main(["ask", str(corpus), "Why do runs fail?", *options, *agents, "--format", "json"]) == 0
+    told = capfd.readouterr()
+    assert len(asked) > 10 and (secret in json.dumps(asked)) is shown
+    files = [p for p in run.rglob("*") if p.is_file()]
+    bared = {p.name for p in files if secret.encode() in p.read_bytes()}
+    assert bool(bared) is shown and (secret in told.out + told.err) <= shown
+    assert {"findings.json", "notebook.ipynb", "calls.sqlite"} <= {p.name for p in files}
 
 
 def test_dry_run_asks_nothing(
