@@ -109,17 +109,16 @@ def _tables(held: list[tuple[Trace, Sequence[Any]]], done: list[Done]) -> dict[s
         "blobs": list({own: blob for t in traces for own, blob in t.blobs.items()}.values()),
         "sources": [tuple(d.source_row.get(column) for column in TABLES["sources"]) for d in done],
     }
+    of_signal = attrgetter(*list(TABLES["signals"])[1:])
+    rows["signals"] = [(t.trace_id, *of_signal(signal)) for t, signals in held for signal in signals]
     for table in LISTS:
         names = list(TABLES[table])[1:]
         rows[table] = [(t.trace_id, *map(row.get, names)) for t in traces for row in getattr(t, table)]
     found = {
-        "traces": _columns("traces", None, traces),
+        "traces": _columns("traces", [t.trace_id for t in traces], traces),
         "steps": _columns("steps", [t.trace_id for t in traces for _ in t.steps], [s for t in traces for s in t.steps]),
         "tool_calls": _columns(
             "tool_calls", [t.trace_id for t in traces for _ in t.calls], [c for t in traces for c in t.calls]
-        ),
-        "signals": _columns(
-            "signals", [t.trace_id for t, signals in held for _ in signals], [s for _, signals in held for s in signals]
         ),
         **{name: to_arrow(name, table) for name, table in rows.items()},
     }
@@ -158,14 +157,19 @@ def issue_row(source_id: str, issue: Issue) -> tuple[Any, ...]:
     return (source_id, issue.trace_id, issue.seq, issue.offset, issue.code, issue.severity, issue.n, issue.detail)
 
 
-def _columns(table: str, owners: list[str] | None, things: list[Any]) -> pa.Table:
+def _columns(table: str, owners: list[str], things: list[Any]) -> pa.Table:
     """Objects whose attributes are the columns of a table, as an Arrow table. `owners`: the trace_id of each."""
     import pyarrow as pa
 
     schema = arrow_schema(table)
+    said = set().union(*map(vars, things))  # of the others every object has what its class has, mostly None
+    names = [name for name in schema.names if name in said]
+    rows = map(attrgetter(*names), things) if names else ()  # object after object: each comes into the cache once
+    columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*rows, strict=True), strict=True))
+    columns["trace_id"] = owners
     arrays = []
     for of in schema:
-        values = owners if owners is not None and of.name == "trace_id" else list(map(attrgetter(of.name), things))
+        values = columns.get(of.name) or [getattr(type(one), of.name) for one in things]
         arrays.append(_array(values, of, of.name in JSON_COLUMNS[table]))
     return pa.Table.from_arrays(arrays, schema=schema)
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from insights.corpus.parse import is_text
 from insights.corpus.source import Source
 from insights.corpus.texts import lines, sample, strings
 
@@ -32,6 +34,8 @@ TRACE_TEXTS = ("input_text", "final_output", "error_message", "metadata", "extra
                "expected", "tags", "blobs", "native_end_reason", "agent")  # fmt: skip
 STEP_TEXTS = ("text", "reasoning", "parts", "extra")
 CALL_TEXTS = ("args", "args_text", "result_text", "result", "error_message", "extra")
+_of_step, _of_call = attrgetter(*STEP_TEXTS), attrgetter(*CALL_TEXTS)
+MAY_HOLD = ("{", "[", '"', "r")  # how a text begins that may hold others (see texts.strings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +84,7 @@ class Watch:
             yield trace
 
     def _take(self, trace: Trace) -> None:
-        values = [getattr(trace, name, None) for name in TRACE_TEXTS]
-        values += [getattr(s, name) for s in trace.steps for name in STEP_TEXTS]
-        values += [getattr(c, name) for c in trace.calls for name in CALL_TEXTS]
-        texts = [text for value in values if value for _, text in strings(value)]
+        texts = _texts(trace)
         seen = False
         for text in texts:
             seen = self._wanted.pop(text, None) is not None or seen
@@ -136,3 +137,24 @@ class Watch:
             told = f"{path or 'lines of text'}: {chars:,} characters are in no trace{part}"
             self._source.issue("unmapped", told, severity="info", n=n)
         return {"text_share": found.share, "text_sampled": found.sampled}
+
+
+def _texts(trace: Trace) -> list[str]:
+    """The texts of a trace. Arguments that were read are not read again, nor is a result that a step tells."""
+    values = [getattr(trace, name, None) for name in TRACE_TEXTS]
+    for step in trace.steps:
+        values += _of_step(step)
+    for call in trace.calls:
+        args, args_text, result_text, *others = _of_call(call)
+        values += (args, None if args and not call.args_error else args_text, *others)
+        if call.result_seq is None or result_text is not trace.steps[call.result_seq].text:
+            values.append(result_text)
+    texts = []
+    for value in values:
+        if isinstance(value, str) and value[:1] not in MAY_HOLD:
+            text = value.strip()
+            if is_text(text):
+                texts.append(text)
+        elif value:
+            texts += [text for _, text in strings(value)]
+    return texts

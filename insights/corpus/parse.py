@@ -57,7 +57,7 @@ def clean(value: Any) -> Any:
 
 def is_text(text: str) -> bool:
     """Whether a string is text and no id, time or name."""
-    if len(text) < SHORTEST or not any(c.isspace() for c in text):
+    if len(text) < SHORTEST or not (" " in text or any(map(str.isspace, text))):
         return False
     return not (text[0].isdigit() and TIME.fullmatch(text))
 

@@ -334,15 +334,13 @@ class Trace:
                 self.input_text = asked[0].text
         if self.final_output is None:
             self.final_output = next((s.text for s in reversed(said) if s.role == "assistant"), None)
-        digest = hashlib.sha1()
         for s in self.steps:
             if s.parts:
                 s.parts = blobs.take(s.parts, self.blobs)
             s.text_len = len(s.text) if s.text else 0
-            digest.update(f"{s.role}\0{s.text}\0".encode(errors="replace"))
-        for c in self.calls:
-            digest.update(f"{c.name}\0{c.args_text}\0".encode(errors="replace"))
-        self.fingerprint = digest.hexdigest()
+        words = [f"{s.role}\0{s.text}\0" for s in self.steps]
+        words += [f"{c.name}\0{c.args_text}\0" for c in self.calls]
+        self.fingerprint = hashlib.sha1("".join(words).encode(errors="replace")).hexdigest()
         if self.end_reason is None:
             self.end_reason = "unknown"
         if self.fidelity is None:
