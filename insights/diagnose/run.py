@@ -79,6 +79,8 @@ class Run:
             for i, f in enumerate(held)
             if i < MOST_FINDINGS or f.id in used or f.kind == "label_defect" or self.board.by_model(f.id)
         ]
+        if self.board.read:  # readers named the causes: what code alone counted, and explains none, comes after them
+            shown.sort(key=lambda f: f.id not in used and not self.board.by_model(f.id))
         findings = renumbered(shown)
         ids = {old.id: new.id for old, new in zip(shown, findings, strict=True)}
         causes = tuple(replace(c, finding_id=ids.get(c.finding_id or "")) for c in causes)
