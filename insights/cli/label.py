@@ -41,7 +41,7 @@ def label(
             "--on",
             metavar="COL[,COL…]",
             help="Columns of FILE that together say which traces: columns or metadata of traces, or an id they had where they "
-            "came from. Default: trace_id, else id.",
+            "came from. Default: trace_id, else id, native_id or task_id.",
         ),
     ] = None,
     pass_at: Annotated[
@@ -117,7 +117,7 @@ def _take(corpus: Corpus, file: Path, named: str | None, pass_at: float | None) 
 
 
 def _default(columns: list[str]) -> str:
-    return next((c for c in ("trace_id", "id") if c in columns), "trace_id")
+    return next((c for c in ("trace_id", "id", "native_id", "task_id") if c in columns), "trace_id")
 
 
 def _word(value: Any) -> str:

@@ -7,6 +7,7 @@ through a link that leaves the folder named. Compressed files and archives are u
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -104,6 +105,7 @@ class _Found:
         if done:
             with target.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha1").hexdigest()
+            os.utime(target, (0, 0))  # the same content is the same source, whenever it comes
             self._file(target, f"{kind}://{digest[:16]}", folder)
 
     def _folder(self, folder: Path) -> None:

@@ -106,8 +106,9 @@ def _fill(folder: Path, sources: list[Source], refused: list[Refusal], summary: 
         if not todo and not refused:
             summary.n_traces = store.count("traces")
             return
-        store.forget(again)
+        given = store.forget(again)
         _read(store, todo, summary, wanted)
+        store.tell_gone(given)
         _account(store, refused)
         summary.n_traces = store.count("traces")
         if summary.n_traces == 0:

@@ -95,13 +95,14 @@ class Store:
             return True  # it went away since it was found: what it gave stays
         return known.size == stat.st_size and abs(known.mtime - stat.st_mtime) < 1e-3
 
-    def forget(self, source_ids: Sequence[str]) -> None:
-        """Take out everything these sources gave before."""
+    def forget(self, source_ids: Sequence[str]) -> list[tuple[str, str]]:
+        """Take out everything these sources gave before; returns (trace_id, source_id) of the traces."""
         self.flush()
         own = list(source_ids)
-        gone = self.con.execute(
-            "SELECT trace_id FROM traces WHERE source_id IN (SELECT unnest($1::VARCHAR[]))", [own]
+        given = self.con.execute(
+            "SELECT trace_id, source_id FROM traces WHERE source_id IN (SELECT unnest($1::VARCHAR[])) ORDER BY 1", [own]
         ).fetchall()
+        gone = [(trace_id,) for trace_id, _ in given]
         for (trace_id,) in gone:
             self.seen.pop(trace_id, None)
         if gone:
@@ -112,6 +113,17 @@ class Store:
                 self.con.execute(f"DELETE FROM {table} WHERE trace_id IN (SELECT trace_id FROM gone)")
         for table in ("ingest_issues", "sources"):
             self.con.execute(f"DELETE FROM {table} WHERE source_id IN (SELECT unnest($1::VARCHAR[]))", [own])
+        return given
+
+    def tell_gone(self, given: Sequence[tuple[str, str]]) -> None:
+        """Note which traces a source gave before and, read again, does not."""
+        lost: dict[str, list[str]] = {}
+        for trace_id, source_id in given:
+            if trace_id not in self.seen:
+                lost.setdefault(source_id, []).append(trace_id)
+        for source_id, ids in lost.items():
+            told = "traces that were read before are not in it any more and were taken out, as"
+            self.repeated.append((source_id, None, None, None, "gone", "warning", len(ids), f"{told} {ids[0]}"))
 
     def add(self, batch: Batch) -> int:
         """Store a batch; a trace whose id is known is dropped when it is the same run, else renamed. Returns traces stored."""

@@ -110,7 +110,10 @@ def verdict(examined: Examined, q: float | None, *, labelled: bool) -> tuple[Exa
     supports = sum(c.role == "support" for c in examined.citations)
     decided, why = decide(examined.hypothesis.kind, examined.prevalence, examined.contrast, supports, labelled=labelled)
     if decided == "confirmed" and examined.hypothesis.kind == "contrast" and examined.own:
-        decided, why = "descriptive", f"an association: traces that suggested it are among those it is tested on ({why})"
+        decided, why = (
+            "descriptive",
+            f"an association: traces that suggested it are among those it is tested on ({why})",
+        )
     return examined, decided, why
 
 

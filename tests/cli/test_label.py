@@ -212,3 +212,8 @@ def test_damaged_files_are_refused_and_change_nothing(
     result = run("label", unlabelled, tmp_path / "given")
     assert result.status == 2 and said in result.err and result.err.count("\n") == 1
     assert (unlabelled / "traces.duckdb").read_bytes() == before
+
+
+def test_task_ids_are_taken_where_nothing_else_names_the_traces(run: Run, unlabelled: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("task_id,success\ntask0,yes\n")
+    assert "2 verdicts taken in" in run("label", unlabelled, tmp_path / "r.csv").err  # type: ignore[attr-defined]

@@ -108,3 +108,29 @@ def test_a_session_that_moved_and_went_on_is_one(tmp_path: Path) -> None:
     write(tmp_path / "b.jsonl", [chat("c")], "a")
     summary = ingest([tmp_path / "b.jsonl"], corpus)
     assert summary.n_traces == 3 and ("moved", "info", 1) in [issue[:3] for issue in summary.issues]
+
+
+def test_runs_that_a_file_of_the_same_name_no_longer_holds_are_told_of(tmp_path: Path) -> None:
+    corpus = tmp_path / "c.corpus"
+    write(tmp_path / "a.jsonl", [chat("a"), chat("b")])
+    ingest([tmp_path / "a.jsonl"], corpus)
+    write(tmp_path / "a.jsonl", [chat("b"), chat("quite another")])
+    summary = ingest([tmp_path / "a.jsonl"], corpus)
+    assert summary.n_traces == 2 and not summary.clean
+    assert [issue for issue in summary.issues if issue[0] == "gone"] == [
+        (
+            "gone",
+            "warning",
+            1,
+            "traces that were read before are not in it any more and were taken out, as openai_chat:a",
+        )
+    ]
+
+
+def test_a_stream_that_comes_again_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.jsonl", [chat("a")])
+    for unchanged in (0, 1):
+        with (tmp_path / "a.jsonl").open() as stream:
+            monkeypatch.setattr("sys.stdin", stream)
+            summary = ingest(["-"], tmp_path / "c.corpus")
+        assert (summary.n_traces, summary.n_unchanged) == (1, unchanged)
