@@ -59,6 +59,8 @@ class _Found:
                     self._folder(path)
                 elif path.is_file():
                     self._file(path, str(path), path.parent)
+                elif path.is_char_device() or path.is_block_device():
+                    self.refused.append(Refusal(named, "not_a_file", "a device, which may never end; pipe it to -"))
                 else:  # a pipe, as in <(zcat …)
                     with path.open("rb") as stream:
                         self._stream(stream, str(path), "pipe")

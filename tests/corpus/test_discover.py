@@ -197,3 +197,8 @@ def test_standard_input_pipes_and_addresses(tmp_path, folder, monkeypatch):
         ("memory://traces/deep/b.jsonl.gz", "b.jsonl"),
     ]
     assert refused == {("memory://absent/x.jsonl", "unreachable")}
+
+
+def test_a_device_is_not_read(tmp_path):
+    sources, refused = discover(["/dev/zero"], spool=tmp_path)
+    assert sources == [] and [(r.uri, r.code) for r in refused] == [("/dev/zero", "not_a_file")]
