@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tests.facts.registry import Query, fact, spread, tokens
+from tests.facts.registry import Query, fact, spread, tokens, traces, unconfirmed
 
 RETAIL = "(SELECT * FROM traces WHERE dataset = 'tau_dataset_full')"
 LABELLED = "(SELECT * FROM traces WHERE dataset = 'tau_dataset_failed')"
@@ -90,6 +90,20 @@ RETAIL_CHANGES = (
 )
 
 
+@fact("agentrx", "R9")
+def _(q: Query) -> Any:
+    rows = q(f"SELECT success, unasked FROM traces JOIN ({unconfirmed(RETAIL_CHANGES, RETAIL)}) USING (trace_id)")
+    k, failed = sum(u for _, u in rows), [u for passed, u in rows if not passed]
+    return {"n": k, "of": len(rows), "pct": round(100 * k / len(rows), 1), "failed": [sum(failed), len(failed)]}
+
+
+@traces("agentrx", "R9")
+def _(q: Query) -> Any:
+    return q(
+        f"SELECT 'agentrx-tau-retail#' || task_id FROM traces JOIN ({unconfirmed(RETAIL_CHANGES, RETAIL)}) USING (trace_id) WHERE unasked"
+    )
+
+
 @fact("agentrx", "R10")
 def _(q: Query) -> Any:
     rows = q(
@@ -116,6 +130,14 @@ def _(q: Query) -> Any:
 def _(q: Query) -> Any:
     retail = "dataset = 'tau_dataset_full'"
     return {"messages": spread([r[0] for r in q(f"SELECT n_steps FROM {RETAIL}")]), "tokens": spread(tokens(q, retail))}
+
+
+@fact("agentrx", "R12")
+def _(q: Query) -> Any:
+    return q(
+        "SELECT DISTINCT 'agentrx-tau-retail#' || task_id, unnest(regexp_extract_all(text, '(?i)(\\d+) (?:available |different )?t-shirt', 1))"
+        f"::INT, success FROM {RETAIL} JOIN steps USING (trace_id) WHERE role = 'assistant' ORDER BY ALL"
+    )
 
 
 @fact("agentrx", "M1")

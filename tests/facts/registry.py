@@ -20,11 +20,6 @@ CANNOT = {
         "A10",
     ): "pairs results with calls by id, and this file repeats ids: off by one at #58 and #196 (see CORRECTED)",
     ("taubench", "A11"): "as A10: off by two, #126 among them (see CORRECTED)",
-    ("taubench", "A9"): "looks back for the latest user message before each call: the primitive `sequences` does that",
-    ("agentrx", "R9"): "as A9 of taubench",
-    ("agentrx", "R12"): "reads a number out of prose with a pattern of its own",
-    ("sweagent", "S6"): "parses file names out of a patch",
-    ("sweagent", "S15"): "characters of responses as the file has them, demonstrations' formatting included",
     ("sweagent", "S17"): "about repositories that are not in this part of the corpus",
     ("miniswe", "N9"): "needs the rerun, which is not in this part of the corpus",
     ("aider", "E7"): "counts the chats of three runs that are not in this part of the corpus",
@@ -110,6 +105,19 @@ def tokens(q: Query, where: str = "true") -> list[int]:
     ):
         total[trace] += len(json.dumps(json.loads(args or "{}")))
     return [int(n / 4) for n in total.values()]
+
+
+CONFIRMS = r"(?i)\b(yes|yep|yeah|confirm|confirmed|proceed|go ahead|sure|please do|that works|sounds good|ok|okay|correct|book it|do it)\b"
+
+
+def unconfirmed(tools: str, population: str = "traces") -> str:
+    """SQL: (trace_id, unasked) of traces that call one of `tools`: whether once the latest user message held no confirmation."""
+    return (
+        f"SELECT trace_id, bool_or(NOT regexp_matches(said, '{CONFIRMS}')) AS unasked FROM (SELECT c.trace_id, "
+        f"coalesce(max_by(s.text, s.seq), '') AS said FROM {population} JOIN tool_calls c USING (trace_id) LEFT JOIN steps s "
+        f"ON s.trace_id = c.trace_id AND s.role = 'user' AND s.seq < c.call_seq WHERE c.name IN ({tools}) "
+        "GROUP BY c.trace_id, c.call_seq, c.call_index) GROUP BY 1"
+    )
 
 
 def by_outcome(q: Query, condition: str, labels: tuple[str, str] = ("unresolved", "resolved")) -> dict[str, Any]:

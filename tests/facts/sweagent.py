@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.facts.registry import Query, by_outcome, calls, fact, spread
+from tests.facts.registry import Query, by_outcome, calls, fact, spread, traces
 
 
 @fact("sweagent", "S1")
@@ -37,6 +37,31 @@ def _(q: Query) -> Any:
 @fact("sweagent", "S5")
 def _(q: Query) -> Any:
     return by_outcome(q, f"(SELECT count(*) FROM tool_calls c WHERE c.trace_id = t.trace_id AND {REFUSED}) >= 3")
+
+
+def scratch_files() -> str:
+    """A predicate: the patch leaves new files that look like scratch."""
+    new = r"regexp_extract_all(final_output, '(?m)^diff --git a/\S+ b/(\S+)\nnew file', 1)"
+    scratch = r"regexp_matches(parse_filename(f), '(?i)repro|test_|issue|debug|demo|example') AND NOT regexp_matches(f, '(^|/)tests/')"
+    return f"len(list_filter({new}, lambda f: {scratch})) > 0"
+
+
+@fact("sweagent", "S6")
+def _(q: Query) -> Any:
+    return by_outcome(q, scratch_files())
+
+
+@traces("sweagent", "S6")
+def _(q: Query) -> Any:
+    return q(f"SELECT task_id FROM traces WHERE {scratch_files()}")
+
+
+@fact("sweagent", "S15")
+def _(q: Query) -> Any:
+    said = "role IN ('assistant', 'tool', 'environment')"
+    return spread(
+        [int(n / 4) for (n,) in q(f"SELECT sum(length(text)) FROM steps WHERE on_path AND {said} GROUP BY trace_id")]
+    )
 
 
 @fact("sweagent", "S7")

@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from typing import Any
 
-from tests.facts.registry import AIRLINE_CHANGES, Query, fact, share, spread, tokens, traces
+from tests.facts.registry import AIRLINE_CHANGES, Query, fact, share, spread, tokens, traces, unconfirmed
 
 INDEX = "'gpt-4o-airline#' || split_part((SELECT src_pointer FROM steps s WHERE s.trace_id = t.trace_id AND s.seq = 0), '/', 2)"
 
@@ -104,6 +104,23 @@ def _(q: Query) -> Any:
 @traces("taubench", "A8")
 def _(q: Query) -> Any:
     return q(f"SELECT {INDEX} FROM traces t JOIN ({REPEATED}) USING (trace_id) WHERE n >= 2")
+
+
+@fact("taubench", "A9")
+def _(q: Query) -> Any:
+    rows = q(f"SELECT success, unasked FROM traces JOIN ({unconfirmed(AIRLINE_CHANGES)}) USING (trace_id)")
+    found = {
+        name: [u for passed, u in rows if passed is outcome] for name, outcome in (("failed", False), ("passed", True))
+    }
+    k = sum(u for _, u in rows)
+    return {"n": k, "of": len(rows), "pct": round(100 * k / len(rows), 1)} | {
+        n: [sum(u), len(u)] for n, u in found.items()
+    }
+
+
+@traces("taubench", "A9")
+def _(q: Query) -> Any:
+    return q(f"SELECT {INDEX} FROM traces t JOIN ({unconfirmed(AIRLINE_CHANGES)}) USING (trace_id) WHERE unasked")
 
 
 @fact("taubench", "A12")
