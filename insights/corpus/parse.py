@@ -18,7 +18,7 @@ import orjson
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 SHORTEST = 12  # unit: characters; below it a string is taken for a name
-TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.,]* ?(?:Z|UTC|[+-]\d\d:?\d\d)?")
+TIME = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d[\d:.,]* ?(?:Z|UTC|[+-]\d\d:?\d\d)?")
 LONGEST_NUMBER = 400  # unit: digits; a longer integer stays text, as Python takes long over it and no column holds it
 
 

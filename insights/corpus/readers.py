@@ -18,8 +18,9 @@ from typing import Any
 from insights.corpus.batch import Batch, Builder, Done
 from insights.corpus.formats import FORMATS, Format, recognise
 from insights.corpus.loss import Watch, allot
-from insights.corpus.sniff import Head
+from insights.corpus.sniff import EACH, TABLE, Head
 from insights.corpus.source import Issue, Source
+from insights.corpus.trace import Trace
 
 PARALLEL_ABOVE = 16 << 20  # unit: bytes in all sources; below it a worker costs more than it brings
 FILE_COSTS = 20_000  # unit: bytes that take as long to read as opening a file
@@ -82,7 +83,7 @@ def read_one(source: Source, format: str | None, builder: Builder) -> Iterator[B
         row["adapter"] = chosen.module.rsplit(".", 1)[-1]
         watch = Watch(source) if source.measured and chosen.role == "trace" else None
         try:
-            traces = chosen.read(source)
+            traces = _with_wrapper(source, chosen.read(source))
             yield from builder.read(watch.over(traces) if watch else traces, source.source_id, done)
             if watch is not None and done.n_traces:
                 row.update(watch.tell())
@@ -103,6 +104,20 @@ def read_one(source: Source, format: str | None, builder: Builder) -> Iterator[B
     for other in source.also:
         other.issue("read_with", f"its traces are told in {source.name} too, and stored there", severity="info")
         builder.end(_ended(other, Done({**source_row(other), **told})))
+
+
+def _with_wrapper(source: Source, traces: Iterator[Trace]) -> Iterator[Trace]:
+    """The traces, with what the document around their list says of all of them."""
+    if source.head.inside in (None, EACH, TABLE):
+        yield from traces
+        return
+    n = source.n_records
+    around = {k: v for k, v in source.header(str(source.head.inside)).items() if isinstance(v, (str, int, float, bool))}
+    source.n_records = n  # the document itself is no record
+    for trace in traces:
+        trace.model = trace.model or (str(around["model"]) if around.get("model") else None)
+        trace.metadata = {**around, **trace.metadata}
+        yield trace
 
 
 def _ended(source: Source, done: Done) -> Done:
@@ -206,6 +221,8 @@ def _unknown(head: Head) -> str:
         return f"a table of outcomes ({', '.join(sorted(told))}) and no traces: insights label CORPUS {head.path.name} takes it in"
     if head.records:
         return explain(head)
+    if head.doc == [] or head.doc == {}:
+        return "JSON without records: there is nothing in it"
     return "text that is neither JSON nor a transcript with named speakers"
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from insights.corpus import parse
+from insights.corpus import parse, tables
 
 HEAD_BYTES = 65_536  # unit: bytes; enough for the structural keys of every known format
 TAIL_BYTES = 8_192
@@ -39,6 +39,20 @@ MAGIC = {
 }
 
 
+EACH, TABLE = "*", "#"
+MOST_LISTS = 3  # in a document that is taken for a wrapper around one of them
+
+
+def named(name: str, value: Any) -> Any:
+    """A record that stands under its id in a document, with that id."""
+    held = {"messages": value} if isinstance(value, list) else value
+    return {"id": name, **held} if isinstance(held, dict) else held
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
 @dataclass
 class Head:
     """`path` is where the bytes are; `name` is the file's name as the user knows it, with forward slashes."""
@@ -49,6 +63,7 @@ class Head:
     head: bytes
     tail: bytes
     magic: str | None = field(default=None)
+    inside: str | None = None  # where the records stand: the key of a list in the document, EACH of its values, a TABLE
 
     @cached_property
     def text(self) -> str:
@@ -131,6 +146,12 @@ class Head:
     @cached_property
     def records(self) -> list[Any]:
         """The first records whatever the container: lines (and items of lines that are lists), items, or the document."""
+        if self.inside == TABLE:
+            return tables.first_rows(self.path, self.magic)
+        if self.inside == EACH:
+            return [named(k, v) for k, v in self.doc.items()]
+        if self.inside:
+            return list(self.doc[self.inside])
         if self.is_jsonl and self.lines:
             return [item for line in self.lines for item in (line if isinstance(line, list) else [line])]
         if isinstance(self.doc, list):
@@ -141,6 +162,23 @@ class Head:
     def first(self) -> dict[str, Any]:
         """The first record that is an object, or {}."""
         return next((r for r in self.records if isinstance(r, dict)), {})
+
+    def containers(self) -> list[str]:
+        """Where else the records may stand: lists inside the document, its values, the rows of a table."""
+        if self.magic == "parquet" or (self.magic is None and tables.is_csv(self.name, self.text)):
+            return [TABLE]
+        doc = None if self.is_jsonl else self.doc
+        if not isinstance(doc, dict) or "role" in doc:
+            return []
+        lists = [k for k, v in doc.items() if isinstance(v, list) and v and isinstance(v[0], (dict, list))]
+        alike = all(isinstance(v, dict) for v in doc.values()) or all(_is_list(v) for v in doc.values())
+        return [*([EACH] if alike and len(doc) > 1 else []), *(lists if len(lists) <= MOST_LISTS else [])]
+
+    def look_inside(self, where: str | None) -> None:
+        """Take the records from there."""
+        self.inside = where
+        for name in ("records", "first"):
+            self.__dict__.pop(name, None)
 
     def tail_has(self, *keys: str) -> bool:
         """Whether each `"key"` stands in the head or the tail of the file."""

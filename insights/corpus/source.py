@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from insights.corpus import parse
-from insights.corpus.sniff import Head, look
+from insights.corpus import parse, tables
+from insights.corpus.sniff import EACH, TABLE, Head, look, named
 
 T = TypeVar("T")
 SUFFIXES = re.compile(r"(?:\.(?:jsonl?|ndjson|traj|eval|md|txt|log|csv|ya?ml|html|parquet|arrow|gz|zst|zip))+$", re.I)
@@ -142,7 +142,17 @@ class Source:
         `key` names the list to walk inside a document (`records("simulations")`); without it a top-level list is walked
         and any other document is one record. Documents above STREAM_ABOVE bytes are streamed.
         """
-        if self.head.is_jsonl and key is None:
+        inside = self.head.inside if key is None else None
+        if inside == TABLE:
+            for i, row in enumerate(tables.rows(self.path, self.head.magic)):
+                self.n_records += 1
+                yield Record(row, pointer=f"/{i}")
+        elif inside == EACH:
+            for name, value in (self.document() or {}).items():
+                yield Record(named(name, value), pointer=f"/{name}")
+        elif inside:
+            yield from self.records(inside)
+        elif self.head.is_jsonl and key is None:
             yield from self._lines()
         elif self.head.size > STREAM_ABOVE and (key or isinstance(self.head.doc, list)):
             yield from self._streamed(key)

@@ -18,9 +18,10 @@ from typing import Any
 
 import orjson
 
-from insights.corpus import parse
+from insights.corpus import parse, tables
 from insights.corpus.formats.python_repr import literal
 from insights.corpus.parse import is_text
+from insights.corpus.sniff import TABLE
 from insights.corpus.source import Source
 
 WINDOW = 16_384  # unit: bytes of a large file in which texts begin that are looked for
@@ -47,6 +48,8 @@ class Sample:
 def sample(source: Source, most: int) -> Sample:
     """The texts of at most about `most` bytes of a source; none where its kind is not known."""
     head = source.head
+    if head.inside == TABLE and head.magic is None:
+        return _csv_sample(source.path, head.size, most)
     if head.magic in TABLES:
         return TABLES[head.magic](source.path, most)
     if head.magic is not None:
@@ -90,6 +93,18 @@ def lines(text: str) -> Iterator[str]:
         bare = MARKS.sub("", line).strip()
         if is_text(bare):
             yield bare
+
+
+def _csv_sample(path: Path, size: int, most: int) -> Sample:
+    """The texts of the first rows of a CSV file."""
+    found, seen = Sample(), 0
+    for row in tables.rows(path, None):
+        found.texts.extend(strings(row))
+        seen += sum(len(str(v)) + 1 for v in row.values())
+        if seen > most:
+            found.share = min(1.0, most / size)
+            break
+    return found
 
 
 def _whole(source: Source) -> list[Any] | None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Confidence = Literal["certain", "likely", "guess"]
 Role = Literal["trace", "sidecar", "part", "other"]
+GUESSERS = ("guessed", "event_log")  # formats without a signature
+EACH = "*"  # as in corpus/sniff.py
 SURENESS = {"certain": 0, "likely": 1, "guess": 2}
 
 
@@ -80,7 +82,26 @@ def mark(name: str, *, title: str, rank: int, role: Role, detect: Callable[[Head
 
 
 def recognise(head: Head) -> tuple[Format, Confidence] | None:
-    """The format of a file, with how sure that is; None where no signature matches."""
+    """The format of a file, with how sure that is; None where no signature matches.
+
+    Where none matches, or one that guesses, the records may stand deeper: in a list of a document (`{"data": […]}`), under their
+    ids, in a table. `head.inside` tells where they were found.
+    """
+    if head.inside is not None:
+        return _best(head)
+    best = _best(head)
+    if best is not None and best[0].name not in GUESSERS:
+        return best
+    for where in head.containers():
+        head.look_inside(where)
+        inner = _best(head)
+        if inner is not None and inner[0].role == "trace" and (best is None or where == EACH or inner[1] != "guess"):
+            return inner
+    head.look_inside(None)
+    return best
+
+
+def _best(head: Head) -> tuple[Format, Confidence] | None:
     found: list[tuple[int, int, Format, Confidence]] = []
     for known in FORMATS.values():
         sure = known.detect(head)

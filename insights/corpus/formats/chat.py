@@ -8,12 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
-from insights.corpus.parse import sequence
-from insights.corpus.trace import Step, Trace
+from insights.corpus.parse import number, sequence, word
+from insights.corpus.trace import Step, Trace, as_text
 
+ARGUMENTS = ("arguments", "args", "input", "parameters")
 ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
+ALIASES = {
+    "human": "user",
+    "customer": "user",
+    "ai": "assistant",
+    "bot": "assistant",
+    "agent": "assistant",
+    "model": "assistant",
+}
+ERRORS = {"error", "exception"}
+OUTCOMES = (
+    "outcome",
+    "verdict",
+    "evaluation",
+    "eval",
+    "grading",
+    "grade",
+    "result",
+    "scores",
+)  # objects or words of a verdict
+PASSED = {"success", "successful", "succeeded", "pass", "passed", "resolved", "solved", "correct"}
+NOT_PASSED = {"failure", "fail", "failed", "unresolved", "unsolved", "incorrect", "unsuccessful"}
 VERDICTS = ("success", "passed", "resolved", "is_correct", "correct", "task_success")
 SCORES = ("reward", "score")
 
@@ -41,7 +64,8 @@ def add_messages(t: Trace, messages: list[Any], *, pointer: str = "") -> list[St
 
 
 def _add_message(t: Trace, m: Mapping[str, Any], where: str) -> None:
-    role = m.get("role")
+    said = word(m.get("role")).lower()
+    role = said if said in ROLES else ALIASES.get(said, m.get("role"))
     text, parts, is_error = flatten(m.get("content"))
     stamp = timestamp(m.get("timestamp") or m.get("created_at") or m.get("ts"))
     if role in ("tool", "function"):
@@ -49,13 +73,18 @@ def _add_message(t: Trace, m: Mapping[str, Any], where: str) -> None:
         failed = is_error or bool(flag)
         t.result(
             text if text or not isinstance(flag, str) else flag,
-            id=m.get("tool_call_id"),
-            name=m.get("name"),
+            id=m.get("tool_call_id", m.get("toolCallId")),
+            name=m.get("name", m.get("toolName")),
             status="error" if failed else "ok" if flag is False else None,
             error_basis="flag" if failed else None,
             ts=stamp,
             parts=parts,
             src_pointer=where,
+        )
+        return
+    if said in ERRORS:
+        t.step(
+            "environment", text, kind="error", origin="harness", is_error=True, ts=stamp, parts=parts, src_pointer=where
         )
         return
     seq = t.step(
@@ -74,23 +103,32 @@ def _add_message(t: Trace, m: Mapping[str, Any], where: str) -> None:
         parts=parts,
         src_pointer=where,
     )
-    for call in sequence(m.get("tool_calls")):
-        if not isinstance(call, dict):
+    for call in sequence(m.get("tool_calls", m.get("toolCalls"))):
+        if isinstance(call, dict):
+            _add_call(t, seq, call, where, stamp)
+        else:
             t.issue("bad_tool_call", f"{where}: a tool call is {type(call).__name__}", seq=seq)
-            continue
-        function = call.get("function") or call.get("custom") or call
-        if not isinstance(function, dict):
-            function = {"name": function, "arguments": call.get("args") or call.get("arguments")}
-        t.call(
-            seq,
-            function.get("name"),
-            function.get("arguments", function.get("input")),
-            id=call.get("id"),
-            requestor=call.get("requestor") or "assistant",
-        )
     legacy = m.get("function_call")
     if isinstance(legacy, dict):
         t.call(seq, legacy.get("name"), legacy.get("arguments"))
+
+
+def _add_call(t: Trace, seq: int, call: Mapping[str, Any], where: str, stamp: datetime | None) -> None:
+    """A call, with its result where home-made logs tell that within it."""
+    function = call.get("function") or call.get("custom") or call
+    if not isinstance(function, dict):
+        function = {**call, "name": function}
+    args = next((function[k] for k in ARGUMENTS if function.get(k) is not None), None)
+    name, id = function.get("name", function.get("tool")), call.get("id", call.get("toolCallId"))
+    t.call(seq, name, args, id=id, requestor=call.get("requestor") or "assistant")
+    told = next((call[k] for k in ("result", "output", "response") if call.get(k) is not None), None)
+    error = call.get("error")
+    if told is None and not error:
+        return
+    text, parts, _ = flatten(told if isinstance(told, (str, list)) else as_text(told))
+    failed = bool(error) or call.get("is_error") is True
+    t.result(text if text else as_text(error) if isinstance(error, str) else text, id=id, name=name, ts=stamp, parts=parts,
+             status="error" if failed else None, error_basis="flag" if failed else None, src_pointer=where)  # fmt: skip
 
 
 def flatten(content: Any) -> tuple[str | None, Any, bool]:
@@ -127,7 +165,7 @@ def timestamp(value: Any) -> datetime | None:
         try:
             stamp = datetime.fromisoformat(value.replace("Z", "+00:00"))
         except ValueError:
-            return timestamp(float(value)) if value.replace(".", "", 1).isdigit() else None
+            return timestamp(float(value)) if value.replace(".", "", 1).isdigit() else _written_out(value)
         try:
             return stamp.astimezone(UTC) if stamp.tzinfo else stamp.replace(tzinfo=UTC)
         except OverflowError:  # an hour before the year 1 or after the year 9999
@@ -143,6 +181,32 @@ def timestamp(value: Any) -> datetime | None:
     return None
 
 
+def _written_out(text: str) -> datetime | None:
+    """A time as `2025/06/15 13:06:40`, `2025-06-15 13:06:40 UTC` or in the words of mails and HTTP."""
+    bare = text.strip().removesuffix(" UTC").removesuffix(" GMT")
+    if bare[:4].isdigit() and bare[4:5] in ("/", "."):
+        bare = bare[:10].replace(bare[4], "-") + bare[10:]
+    try:
+        stamp = datetime.fromisoformat(bare) if bare[:4].isdigit() else parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError):
+        return None
+    return stamp.astimezone(UTC) if stamp.tzinfo else stamp.replace(tzinfo=UTC)
+
+
+def _verdict(t: Trace, rest: dict[str, Any]) -> None:
+    """The verdict and the score that stand in an object or a word of their own: `outcome`, `evaluation` …"""
+    for key in OUTCOMES:
+        held = rest.get(key)
+        told = held.lower() in PASSED if isinstance(held, str) and held.lower() in PASSED | NOT_PASSED else None
+        if isinstance(held, dict):
+            told = next((held[k] for k in VERDICTS if isinstance(held.get(k), bool)), None)
+            score = next((held[k] for k in SCORES if number(held.get(k)) is not None), None)
+            if t.score is None and score is not None:
+                t.score, t.score_name = float(score), key
+        if t.success is None and told is not None and (isinstance(held, dict) or key in OUTCOMES[:2]):
+            t.success, t.score_name = told, t.score_name or key
+
+
 def apply_metadata(t: Trace, both: Mapping[str, Any]) -> None:
     """Place well-known keys of a record's metadata into columns; keep the rest as metadata."""
     rest = dict(both)
@@ -155,6 +219,7 @@ def apply_metadata(t: Trace, both: Mapping[str, Any]) -> None:
             t.score, t.score_name = float(rest.pop(key)), key
             if t.success is None and key == "reward" and t.score in (0.0, 1.0):
                 t.success = t.score == 1.0
+    _verdict(t, rest)
     for column, keys in {
         "task_id": ("task_id", "task", "problem_id", "instance_id", "question_id"),
         "model": ("model", "model_name"),

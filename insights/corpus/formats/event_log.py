@@ -22,7 +22,7 @@ from insights.corpus.formats.chat import ROLES, VERDICTS, apply_metadata
 from insights.corpus.formats.event_steps import Run
 from insights.corpus.formats.event_words import EVENT, GROUP, HOLDERS, PARENT, SPEAKING, Row, is_act, meaning
 from insights.corpus.formats.guessed import LOOKED_AT, shape_of
-from insights.corpus.parse import mapping, mappings
+from insights.corpus.parse import mapping, mappings, word
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
 from insights.corpus.trace import Trace, as_name
@@ -72,7 +72,7 @@ def _detect(head: Head) -> Confidence | None:
     mixed = (
         {"call", "result"} & told
         and {"asked", "model", "user"} & told
-        and not all(r.get("role") in ROLES for r in rows)
+        and not all(word(r.get("role")) in ROLES for r in rows)
     )
     return "likely" if mixed and layout.fit >= SURE * layout.of and not layout.path else "guess"
 
@@ -146,7 +146,7 @@ def _layout(path: str, rows: list[dict[str, Any]]) -> Layout | None:
 
 def _told(value: dict[str, Any], event: str) -> str | None:
     """What a record is, by the name of its event; by its role where that is a message."""
-    role = value.get("role")
+    role = word(value.get("role"))
     if role in ROLES and "content" in value:
         return "user" if role == "user" else "result" if role in ("tool", "function") else "model"
     name = value.get(event)

@@ -32,7 +32,7 @@ from insights.corpus.formats.event_words import (
 )
 from insights.corpus.formats.payload import key as key_of
 from insights.corpus.formats.payload import messages
-from insights.corpus.parse import mapping
+from insights.corpus.parse import mapping, word
 from insights.corpus.source import Record
 from insights.corpus.trace import Trace, as_name
 
@@ -63,7 +63,7 @@ class Run:
         row.used |= {self.group, *(("", k) for k in EVENT[:9] if name and value.get(k) == name), ("", self.event)}
         self.t.model = self.t.model or row.text(MODEL)
         n = len(self.t.steps)
-        if value.get("role") in ROLES and ("content" in value or "tool_calls" in value):
+        if word(value.get("role")) in ROLES and ("content" in value or "tool_calls" in value):
             self._message(row)
         elif acts or (told is None and is_act(value)):
             self._act(row)

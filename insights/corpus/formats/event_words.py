@@ -100,6 +100,10 @@ def meaning(name: str) -> str | None:
     return "end" if words & OF_END | words & {"stop", "stopped", "final"} else "begin" if words & OF_START else None
 
 
+def _is_empty(value: Any) -> bool:
+    return value is None or value == "" or value == [] or value == {}
+
+
 class Row:
     """One record; looks keys up at its top, then in the objects it holds, and remembers which were used."""
 
@@ -113,7 +117,7 @@ class Row:
             held = self.value if not holder else mapping(self.value.get(holder))
             for key in keys:
                 found = held.get(key)
-                if found in (None, "", [], {}) or (holder, key) in self.used or (fits and not fits(found)):
+                if _is_empty(found) or (holder, key) in self.used or (fits and not fits(found)):
                     continue
                 self.used.add((holder, key))
                 return found
@@ -158,7 +162,7 @@ class Row:
                 continue
             if inner and isinstance(value, dict):
                 value = {k: v for k, v in value.items() if k not in inner}
-            if value not in (None, "", [], {}):
+            if not _is_empty(value):
                 left[key] = value
         return left or None
 

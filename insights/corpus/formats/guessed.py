@@ -4,8 +4,8 @@
     {"run": "a1", "turns": [{"speaker": "bot", "utterance": "…", "tool": "lookup", "args": {…}, "result": "…"}], "score": 1}
     {"question": "…", "answer": "…", "correct": true}
 
-Three shapes are looked for, in this order: records that hold a list of messages, records that are messages (grouped by what
-names their conversation), records that are a question with its answer. What was taken for what, and in how many of the
+Four shapes are looked for, in this order: records that hold a list of messages, or of questions with their answers; records that
+are messages (grouped by what names their conversation); records that are a question with its answer. What was taken for what, and in how many of the
 records looked at, is an issue of the ingest report ("guessed"); `--map role=author,text=body` says it instead. Keys that the
 guess does not use become metadata of the trace or `extra` of the step. Where nothing is found, `explain` names the formats
 whose keys come nearest and the keys that are missing.
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from insights.corpus.formats import Confidence, reader
-from insights.corpus.formats.chat import apply_metadata, flatten, timestamp
+from insights.corpus.formats.chat import add_messages, apply_metadata, flatten, timestamp
 from insights.corpus.parse import mapping
 from insights.corpus.sniff import Head
 from insights.corpus.source import Record, Source
@@ -43,6 +43,26 @@ SPOKEN = {
     "tool": "tool function observation environment tool_result action_result api result",
 }
 ROLES = {name: role for role, names in SPOKEN.items() for name in names.split()}
+TURNS = {
+    "turns",
+    "history",
+    "exchanges",
+    "rounds",
+    "conversation",
+    "dialogue",
+    "dialog",
+    "interactions",
+}  # lists of pairs
+CALLS = {"tool_calls", "toolCalls", "tool_call_id", "toolCallId", "function_call"}
+WITHIN = (
+    "inputs",
+    "outputs",
+    "input",
+    "output",
+    "data",
+    "request",
+    "example",
+)  # objects that may hold question and answer
 LOOKED_AT = 60  # unit: records of the head that the guess rests on
 ENOUGH = 0.6  # share of them that must fit
 FIELDS = ("role", "text", "time", "group", "messages", "asked", "answered", "tool", "args", "result")
@@ -72,7 +92,7 @@ NEAREST: dict[str, tuple[str, ...]] = {  # for the message only: keys of a recor
 class Shape:
     """What stands for what. `messages` is the key path of a list inside a record; "" where records are messages."""
 
-    kind: str  # lists | messages | pairs
+    kind: str  # lists | turns (a list of pairs) | messages | pairs
     fields: Mapping[str, str]
     fit: int
     of: int
@@ -125,13 +145,21 @@ def read(source: Source) -> Iterator[Trace]:
 
 def _told(fields: Mapping[str, str]) -> Shape:
     """The shape that `--map` says; text= and role= alone mean one message a record."""
-    kind = "lists" if fields.get("messages") else "pairs" if fields.get("asked") else "messages"
+    kind = (
+        "turns"
+        if fields.get("messages") and fields.get("asked")
+        else "lists"
+        if fields.get("messages")
+        else "pairs"
+        if fields.get("asked")
+        else "messages"
+    )
     return Shape(kind, fields, 0, 0)
 
 
 def _lacking(shape: Shape, records: list[Any]) -> list[str]:
     """Keys of the records that the shape names and none of those looked at has: a mistyped --map."""
-    names = ("messages",) if shape.kind == "lists" else tuple(shape.fields)
+    names = ("messages",) if shape.kind in ("lists", "turns") else tuple(shape.fields)
     rows = [r for r in records[:LOOKED_AT] if isinstance(r, dict)]
     keys = [shape.fields[name] for name in names if shape.fields.get(name)]
     return [key for key in keys if rows and all(_at(row, key) is None for row in rows)]
@@ -155,13 +183,15 @@ def _lists(rows: list[dict[str, Any]]) -> Shape | None:
     shapes: dict[str, Shape] = {}
     for row in rows:
         for path, items in _inner_lists(row, "", 3):
-            found = _messages([i for i in items if isinstance(i, dict)], path, len(items))
+            inner = [i for i in items if isinstance(i, dict)]
+            found = _messages(inner, path, len(items)) or (_pairs(inner) if path in TURNS and inner else None)
             if found is not None and len(items) >= 2:
                 paths[path] += 1
                 shapes.setdefault(path, found)
     for path, n in paths.most_common(1):
         if n >= ENOUGH * len(rows):
-            return Shape("lists", {"messages": path, **shapes[path].fields}, n, len(rows))
+            kind = "turns" if shapes[path].kind == "pairs" else "lists"
+            return Shape(kind, {"messages": path, **shapes[path].fields}, n, len(rows))
     return None
 
 
@@ -193,16 +223,25 @@ def _messages(rows: list[dict[str, Any]], path: str, n: int) -> Shape | None:
 
 
 def _pairs(rows: list[dict[str, Any]]) -> Shape | None:
-    asked = _first_key(rows, ASKED, len(rows), lambda v: isinstance(v, str) and v)
-    answered = _first_key(rows, tuple(k for k in ANSWERED if k != asked), len(rows), lambda v: isinstance(v, str) and v)
+    def deep(keys: tuple[str, ...]) -> tuple[str, ...]:
+        return (*keys, *(f"{holder}.{k}" for holder in WITHIN for k in keys))
+
+    asked = _first_key(rows, deep(ASKED), len(rows), lambda v: isinstance(v, str) and v)
+    answers = deep(tuple(k for k in ANSWERED if k != asked))
+    answered = _first_key(rows, answers, len(rows), lambda v: isinstance(v, str) and v)
     if not asked or not answered:
         return None
-    fit = sum(isinstance(r.get(asked), str) and isinstance(r.get(answered), str) for r in rows)
+    fit = sum(isinstance(_at(r, asked), str) and isinstance(_at(r, answered), str) for r in rows)
     return Shape("pairs", {"asked": asked, "answered": answered}, fit, len(rows))
 
 
 def _first_key(rows: list[dict[str, Any]], keys: tuple[str, ...], n: int, fits: Any) -> str:
-    return next((k for k in keys if sum(k in r and bool(fits(r[k])) for r in rows) >= ENOUGH * max(n, 1)), "")
+    return next((k for k in keys if sum(_has(r, k) and bool(fits(_at(r, k))) for r in rows) >= ENOUGH * max(n, 1)), "")
+
+
+def _has(row: dict[str, Any], path: str) -> bool:
+    holder, _, key = path.rpartition(".")
+    return key in (mapping(row.get(holder)) if holder else row)
 
 
 def _at(value: Any, path: str | None) -> Any:
@@ -215,11 +254,23 @@ def _whole(source: Source, record: Record, shape: Shape, index: int) -> Trace:
     value, fields = record.value, shape.fields
     own = next((value[k] for k in ("trace_id", "run_id", "id", *GROUP) if isinstance(value.get(k), (str, int))), None)
     t = Trace("guessed", str(own) if own is not None else f"{source.name}#{index}")
-    if shape.kind == "pairs":
-        place: dict[str, Any] = {"src_offset": record.offset, "src_len": record.length, "src_pointer": record.pointer}
+    place: dict[str, Any] = {"src_offset": record.offset, "src_len": record.length, "src_pointer": record.pointer}
+    if shape.kind == "turns":
+        for i, turn in enumerate(_at(value, fields["messages"]) or []):
+            at = {**place, "src_pointer": f"{record.pointer or ''}/{fields['messages'].replace('.', '/')}/{i}"}
+            at["ts"] = next((ts for ts in (timestamp(mapping(turn).get(k)) for k in TIME) if ts), None)
+            for path, role, origin in (
+                (fields["asked"], "user", "human"),
+                (fields.get("answered", ""), "assistant", "model"),
+            ):
+                t.step(role, _at(turn, path), origin=origin, **at)
+            rest = {k: v for k, v in mapping(turn).items() if k not in (fields["asked"], fields.get("answered"))}
+            t.steps[-1].extra = rest or None
+        used = {fields["messages"].split(".")[0]}
+    elif shape.kind == "pairs":
         t.step("user", _at(value, fields.get("asked")), origin="human", **place)
         t.step("assistant", _at(value, fields.get("answered")), origin="model", **place)
-        t.fidelity, used = "io_only", {fields.get("asked"), fields.get("answered")}
+        t.fidelity, used = "io_only", {fields["asked"], fields.get("answered", "")}
     else:
         for i, message in enumerate(_at(value, fields["messages"]) or []):
             _add(t, mapping(message) or {fields.get("text", "text"): message}, fields, record, i)
@@ -231,6 +282,9 @@ def _whole(source: Source, record: Record, shape: Shape, index: int) -> Trace:
 
 
 def _add(t: Trace, m: dict[str, Any], fields: Mapping[str, str], record: Record, at: int | None) -> None:
+    if CALLS & m.keys():
+        _add_as_chat(t, m, fields, record, at)
+        return
     speaker = as_text(_at(m, fields.get("role"))) or ""
     text, parts, _ = flatten(_at(m, fields.get("text")))
     role = ROLES.get(speaker.lower().replace(" ", "_"))
@@ -256,6 +310,18 @@ def _add(t: Trace, m: dict[str, Any], fields: Mapping[str, str], record: Record,
         t.call(seq, name, args if args is not None else mapping(tool).get("args"))
         if result is not None:
             t.result(as_text(result), name=name, **{**where, "extra": None})
+
+
+def _add_as_chat(t: Trace, m: dict[str, Any], fields: Mapping[str, str], record: Record, at: int | None) -> None:
+    """A message that calls tools, or answers a call, in the way of the chat APIs."""
+    speaker = as_text(_at(m, fields.get("role"))) or ""
+    pointer = (
+        record.pointer if at is None else f"{record.pointer or ''}/{fields.get('messages', '').replace('.', '/')}/{at}"
+    )
+    told = {**m, "role": ROLES.get(speaker.lower().replace(" ", "_"), speaker), "content": _at(m, fields.get("text"))}
+    for step in add_messages(t, [told]):
+        step.ts = step.ts or timestamp(_at(m, fields.get("time")))
+        step.src_pointer, step.src_offset, step.src_len = pointer, record.offset, record.length
 
 
 def _end(t: Trace) -> None:

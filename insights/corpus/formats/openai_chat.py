@@ -31,6 +31,7 @@ from insights.corpus.formats.chat import (
     is_message,
     timestamp,
 )
+from insights.corpus.formats.payload import decoded
 from insights.corpus.formats.request_log import NAMES, Conversation, Request, log_of, name_of, shares
 from insights.corpus.parse import mapping, mappings, sequence, word
 from insights.corpus.sniff import Head
@@ -41,6 +42,7 @@ __all__ = ["add_messages", "apply_metadata", "flatten", "is_message", "timestamp
 
 HOLDERS = ("request", "body", "kwargs", "data", "input", "params")
 LEFT_OUT = ("messages", "metadata", "response", "tools", "choices", "usage", *HOLDERS)
+SAID = ("response", "completion", "answer", "output")  # keys of an answer that is bare text beside `messages`
 STOPPED = {"stop": "completed", "length": "limit_tokens", "content_filter": "refused"}
 
 
@@ -54,7 +56,7 @@ def _detect(head: Head) -> Confidence | None:
         return "likely"
     for record in [r for r in head.records[:20] if isinstance(r, dict)]:
         for holder in (record, *(mapping(record.get(k)) for k in HOLDERS)):
-            messages: Any = holder.get("messages")
+            messages: Any = _list(holder.get("messages"))
             if _are_messages(messages, cut=head.size > len(head.head)):
                 used = any(m.get("tool_calls") or m.get("role") == "tool" for m in messages if isinstance(m, dict))
                 return "likely" if used else "guess"
@@ -64,6 +66,13 @@ def _detect(head: Head) -> Confidence | None:
     if any(isinstance(r, list) and len(r) > 1 and all(is_message(m) for m in r[:-1]) for r in head.records[:3]):
         return "guess"
     return None
+
+
+def _list(value: Any) -> list[Any]:
+    """A list of messages, also where a table holds it as JSON in text."""
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        value = decoded(value)
+    return value if isinstance(value, list) else []
 
 
 def _are_messages(messages: Any, *, cut: bool) -> bool:
@@ -105,6 +114,8 @@ def read(source: Source) -> Iterator[Trace]:
             loose.setdefault(name_of(value) + apart, []).append((value, record))
         elif _is_bookkeeping(value):
             n_marks += 1
+        elif loose and isinstance(value, dict) and isinstance(value.get("role"), str) and "content" in value:
+            loose.setdefault(name_of(value), []).append((value, record))  # of a role of its own: error, critic …
         elif isinstance(value, dict) and value.get("object") == "chat.completion.chunk":
             chunks.take(value, record)
         elif (request := _request(value, record, index)) is not None:
@@ -163,11 +174,20 @@ def _request(value: Any, record: Record, index: int) -> Request | None:
     if not isinstance(value, dict):
         return None
     holders = (value, *(mapping(value.get(k)) for k in HOLDERS))
-    messages: list[Any] = next((h["messages"] for h in holders if isinstance(h.get("messages"), list)), [])
+    messages: list[Any] = next((m for m in (_list(h.get("messages")) for h in holders) if m), [])
     answer = _answer(_response(value))
+    said = _said(value, messages) if not answer else None
+    answer = [{"role": "assistant", "content": value[said]}] if said else answer
     if not messages and not answer and not (_is_batch(value) and value.get("error")):
         return None
     return Request(messages, answer, value, record, index)
+
+
+def _said(value: Mapping[str, Any], messages: list[Any]) -> str | None:
+    """The key of an answer that stands as bare text beside the messages it answers; a text beside an answer is a reference."""
+    if not messages or mapping(messages[-1]).get("role") == "assistant":
+        return None
+    return next((k for k in SAID if isinstance(value.get(k), str) and value[k]), None)
 
 
 def _response(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,7 +205,11 @@ def _answer(response: Mapping[str, Any]) -> list[Any]:
 def conversation_trace(source: Source, conversation: Conversation, format: str = "openai_chat") -> Trace:
     """The trace of a conversation whose requests are in OpenAI's shape."""
     value, record = conversation.value, conversation.record
-    both = {**mapping(value.get("metadata")), **{k: v for k, v in value.items() if k not in LEFT_OUT}}
+    said = conversation.calls[-1][1].answer and _said(value, conversation.calls[-1][1].messages)
+    left = {*LEFT_OUT, *([said] if said else [])} - (
+        {"response"} if said != "response" and isinstance(value.get("response"), str) else set()
+    )
+    both = {**mapping(value.get("metadata")), **{k: v for k, v in value.items() if k not in left}}
     both = {**{k: v for k, v in mapping(value.get("request")).items() if k == "model"}, **both}
     names = ("trace_id", "run_id", "conversation_id", "session_id", "custom_id", "id", "thread_id")
     own = next((both[k] for k in names if both.get(k) and isinstance(both[k], (str, int))), None)
