@@ -25,6 +25,16 @@ MAY_SHARE = re.compile(
     rb'PAR1|"(?:session|conversation)\\.id"|"(?:context\.)?(?:trace_?id|root_span_id)"\s*:|"(?:response|choices|request)"\s*:\s*[{\[]|"object"\s*:\s*"response"',
     re.I,
 )
+WORDS = (  # one of them is in any match, and is found far sooner
+    b"par1",
+    b"session\\",
+    b"conversation\\",
+    b"trace",
+    b"root_span_id",
+    b"response",
+    b"choices",
+    b"request",
+)
 LOOKED_AT = 16_384  # unit: bytes of the beginning and of the end that are searched for it
 Keys = Mapping[str, Any]  # key -> place; places of one format compare
 
@@ -59,11 +69,16 @@ def shared(source: Source, format: str | None = None) -> Keys:
 
 def _may_share(path: Path) -> bool:
     with path.open("rb") as file:
-        if MAY_SHARE.search(file.read(LOOKED_AT)):
+        if _may_match(file.read(LOOKED_AT)):
             return True
         size = file.seek(0, os.SEEK_END)
         file.seek(max(LOOKED_AT, size - LOOKED_AT))
-        return MAY_SHARE.search(file.read()) is not None
+        return _may_match(file.read())
+
+
+def _may_match(data: bytes) -> bool:
+    low = data.lower()
+    return any(word in low for word in WORDS) and MAY_SHARE.search(data) is not None
 
 
 def _is_shared(known: Known) -> bool:

@@ -30,6 +30,12 @@ from insights.corpus.source import Source
 from insights.corpus.trace import Trace, as_name, as_text
 
 NAMES = re.compile(r"\b(claude_code|codex|gemini_cli|qwen-code)\.[a-z_]+")
+TOOLS = (  # one of them is in any text that NAMES finds, and is found far sooner
+    "claude_code.",
+    "codex.",
+    "gemini_cli.",
+    "qwen-code.",
+)
 OWN_FILE = re.compile(r'"event\.name":\s*"(?:gemini_cli|qwen-code)\.')  # of the file that begins with a metric
 SESSION = re.compile(
     rb'"(?:session|conversation)\.id"\s*(?::|,\s*"value"\s*:\s*\{\s*"string_?[vV]alue"\s*:)\s*"([^"\\]{1,100})"'
@@ -50,7 +56,7 @@ SAID = ("response_text", "response", "message", "text")
 
 
 def _detect(head: Head) -> Confidence | None:
-    if '"resourceSpans"' in head.text or not NAMES.search(head.text):
+    if not any(tool in head.text for tool in TOOLS) or '"resourceSpans"' in head.text or not NAMES.search(head.text):
         return None
     if any(isinstance(r, dict) and is_logs(r) for r in head.records[:5]):
         return "certain"
