@@ -219,7 +219,8 @@ class Store:
         result = self.con.execute(
             "SELECT count(*) traces, count(*) FILTER (success) passed, count(*) FILTER (NOT success) failed, "
             "count(*) FILTER (success IS NULL) unlabelled, sum(n_steps)::BIGINT steps, sum(n_tool_calls)::BIGINT tool_calls, "
-            "sum(n_tool_errors)::BIGINT tool_errors, count(DISTINCT task_id) tasks, (SELECT count(*) FROM signals) signals FROM traces"
+            "sum(n_tool_errors)::BIGINT tool_errors, count(DISTINCT (dataset, task_id)) FILTER (task_id IS NOT NULL) tasks, "
+            "(SELECT count(*) FROM signals) signals FROM traces"
         )
         return dict(zip([d[0] for d in result.description or []], result.fetchall()[0], strict=True))
 

@@ -48,7 +48,7 @@ def facts(corpus: Corpus) -> dict[str, Any]:
 
 TOTALS = """
 SELECT count(*) AS n_traces, count(*) FILTER (success) AS n_passed, count(*) FILTER (NOT success) AS n_failed,
-  count(*) FILTER (success IS NULL) AS n_unlabelled, count(DISTINCT task_id) AS n_tasks,
+  count(*) FILTER (success IS NULL) AS n_unlabelled, count(DISTINCT (dataset, task_id)) FILTER (task_id IS NOT NULL) AS n_tasks,
   coalesce(sum(n_steps), 0)::BIGINT AS n_steps, coalesce(sum(n_tool_calls), 0)::BIGINT AS n_tool_calls,
   coalesce(sum(n_tool_errors), 0)::BIGINT AS n_tool_errors, sum(input_tokens)::BIGINT AS input_tokens,
   sum(output_tokens)::BIGINT AS output_tokens, sum(cost_usd) AS cost_usd, sum(duration_s) AS duration_s,

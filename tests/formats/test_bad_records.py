@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from insights.corpus.formats import FORMATS, mast, recognise
+from insights.corpus.parse import mapping
 from insights.corpus.source import Source
+from tests.formats.reading import read, write
 
 DATA = Path(__file__).parent / "data"
 
@@ -93,3 +96,35 @@ def test_a_reader_of_a_file_cut_off_anywhere_does_not_raise(name: str, tmp_path:
             if found is not None:
                 for t in found[0].read(source):
                     t.finish("source")
+
+
+def test_runs_of_a_file_whose_task_ids_are_mixed_up_get_the_task_they_were_graded_by(tmp_path: Path) -> None:
+    def task(id: str, *names: str) -> dict[str, Any]:
+        actions = [{"action_id": f"{id}_{i}", "name": name, "arguments": {"of": name}} for i, name in enumerate(names)]
+        script = {"instructions": f"script of {id}"}
+        return {"id": id, "user_scenario": script, "evaluation_criteria": {"actions": actions}}
+
+    tasks = [task("0", "a"), task("1", "b", "c"), task("2"), task("3", "d"), task("4", "d")]
+
+    def run(recorded: str, graded: dict[str, Any] | None) -> dict[str, Any]:
+        actions = graded["evaluation_criteria"]["actions"] if graded else []
+        checks = [{"action": action, "action_match": True} for action in actions]
+        return {
+            "id": f"r{recorded}", "task_id": recorded, "trial": 0, "termination_reason": "user_stop",
+            "reward_info": {"reward": 1.0, "action_checks": checks}, "messages": [{"role": "user", "content": "hello"}],
+        }  # fmt: skip
+
+    info = {"environment_info": {"domain_name": "shop"}}
+    mixed = [run("0", tasks[1]), run("1", tasks[0]), run("2", tasks[4]), run("3", None)]
+    path = write(tmp_path / "mixed.json", {"info": info, "tasks": tasks, "simulations": mixed})
+    _, traces, _ = read(path)
+    assert [t.task_id for t in traces] == ["1", "0", "4", None]
+    assert [t.metadata["recorded_task_id"] for t in traces] == ["0", "1", "2", "3"]
+    assert [mapping(t.extra.get("user_scenario")).get("instructions") for t in traces] == [
+        "script of 1", "script of 0", "script of 4", None,
+    ]  # fmt: skip
+    assert [len(t.expected) for t in traces] == [2, 1, 1, 0]
+    assert sum(i.n for t in traces for i in t.issues if i.code == "task_id_differs") == 4
+    rightly = [run("0", tasks[0]), run("1", tasks[1]), run("2", None), run("4", tasks[4])]
+    path = write(tmp_path / "rightly.json", {"info": info, "tasks": tasks, "simulations": rightly})
+    assert [t.task_id for t in read(path)[1]] == ["0", "1", "2", "4"]

@@ -25,7 +25,7 @@ from typing import Any
 from insights.corpus import blobs, parse
 from insights.corpus.formats import Confidence, mark, reader
 from insights.corpus.formats.chat import add_messages, timestamp
-from insights.corpus.formats.tau2_reference import add_reference
+from insights.corpus.formats.tau2_reference import add_reference, mixed_up, own_task_id, task_of
 from insights.corpus.parse import mapping, mappings, sequence
 from insights.corpus.sniff import Head
 from insights.corpus.source import STREAM_ABOVE, Record, Source
@@ -88,13 +88,14 @@ def read(source: Source) -> Iterator[Trace]:
     if _is_results(first):
         header, cohort = source.header("simulations"), source.stem
         tasks = _by_id(header)
+        mixed = mixed_up((record.value for record in source.records("simulations")), tasks)
         for record in source.records("simulations"):
             run = record.value
             if not isinstance(run, dict) or "task_id" not in run:
                 source.n_bad += 1
                 source.issue("not_a_run", f"{record.pointer} has no task_id")
                 continue
-            yield from source.attempt(record, _trace, run, header, tasks.get(str(run.get("task_id"))), cohort, record)
+            yield from source.attempt(record, _trace, run, header, tasks, cohort, record, mixed)
         return
     for record in source.records():
         value = record.value
@@ -103,13 +104,12 @@ def read(source: Source) -> Iterator[Trace]:
             source.issue("not_a_run", f"{record.pointer} is {type(value).__name__}")
         elif isinstance(value.get("simulation_run"), dict):
             inner = Record(value["simulation_run"], pointer="/simulation_run")
-            yield from source.attempt(inner, _trace, inner.value, {}, value.get("task"), source.stem, inner)
+            tasks = _by_id({"tasks": [value.get("task")]})
+            yield from source.attempt(inner, _trace, inner.value, {}, tasks, source.stem, inner)
         else:
             header = _index_of(source)
             cohort = source.path.parent.parent.name if header else source.stem
-            yield from source.attempt(
-                record, _trace, value, header, _by_id(header).get(str(value.get("task_id"))), cohort, record
-            )
+            yield from source.attempt(record, _trace, value, header, _by_id(header), cohort, record)
 
 
 def _by_id(header: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -130,7 +130,12 @@ def _index_of(source: Source) -> dict[str, Any]:
 
 
 def _trace(
-    run: dict[str, Any], header: Mapping[str, Any], task: Mapping[str, Any] | None, cohort: str, record: Record
+    run: dict[str, Any],
+    header: Mapping[str, Any],
+    tasks: Mapping[str, Mapping[str, Any]],
+    cohort: str,
+    record: Record,
+    mixed: bool = False,
 ) -> Trace:
     info = mapping(header.get("info"))
     agent, user = mapping(info.get("agent_info")), mapping(info.get("user_info"))
@@ -151,6 +156,8 @@ def _trace(
     _messages(t, run, record)
     _usage(t, run, user.get("llm"))
     _outcome(t, run)
+    task = task_of(run, tasks, mixed)
+    own_task_id(t, task, mixed)
     add_reference(t, mapping(run.get("reward_info")), mapping(mapping(task).get("evaluation_criteria")))
     _texts(t, run, task or {}, environment)
     return t

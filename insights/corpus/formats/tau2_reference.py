@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from insights.corpus.parse import mapping, mappings, sequence
@@ -13,7 +12,6 @@ from insights.corpus.trace import Trace
 def add_reference(t: Trace, graded: Mapping[str, Any], criteria: Mapping[str, Any]) -> None:
     """Checked items with their verdicts; what was not checked comes from the task, with `met` unknown."""
     checks = mappings(graded.get("action_checks")) or [{"action": a} for a in mappings(criteria.get("actions"))]
-    _compare_task(t, checks)
     for check in checks:
         action = mapping(check.get("action"))
         extra = {"requestor": action.get("requestor"), "tool_type": check.get("tool_type")}
@@ -55,15 +53,61 @@ def _why(check: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"justification": check["justification"]} if check.get("justification") else None
 
 
-def _compare_task(t: Trace, checks: Sequence[Mapping[str, Any]]) -> None:
-    """Note where the ids of the checked actions ("27_0") say another task than the one recorded: files get mixed up."""
-    said = re.match(r"(\d+)_\d+$", str(mapping(checks[0].get("action")).get("action_id"))) if checks else None
-    if said and str(t.task_id).isdigit() and said[1] != str(t.task_id):
-        t.annotate(
-            "label",
+def task_of(run: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]], mixed: bool) -> Mapping[str, Any] | None:
+    """The task a run was graded by: the one recorded, unless its checked actions are those of another; None where unknown.
+
+    In a file whose ids are `mixed` up, a run without checked actions can be of any task.
+    """
+    own = tasks.get(str(run.get("task_id")))
+    checks = mappings(mapping(run.get("reward_info")).get("action_checks"))
+    if not checks:
+        return None if mixed else own
+    checked = [_called(mapping(check.get("action"))) for check in checks]
+    if own is None or _actions(own) == checked:
+        return own
+    same = [task for task in tasks.values() if _actions(task) == checked]
+    if len(same) < 2:
+        return same[0] if same else own
+    said = str(mapping(checks[0].get("action")).get("action_id")).rpartition("_")[0]
+    return next((task for task in same if str(task.get("id")) == said), None)
+
+
+def mixed_up(runs: Iterable[Any], tasks: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the first run that can tell bears the id of another task than its checked actions are of."""
+    for run in runs:
+        own = tasks.get(str(mapping(run).get("task_id")))
+        found = task_of(mapping(run), tasks, True) if own else None
+        if found is not None:
+            return found is not own
+    return False
+
+
+def _actions(task: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    return [_called(a) for a in mappings(mapping(task.get("evaluation_criteria")).get("actions"))]
+
+
+def _called(action: Mapping[str, Any]) -> tuple[Any, Any]:
+    return action.get("name"), action.get("arguments")
+
+
+def own_task_id(t: Trace, task: Mapping[str, Any] | None, mixed: bool) -> None:
+    """Give the trace the id of the task that it was graded by, and keep the one recorded in the metadata."""
+    recorded = t.task_id
+    if (task is None and not mixed) or (task is not None and str(task.get("id")) == recorded):
+        return
+    t.task_id = None if task is None else str(task.get("id"))
+    t.metadata["recorded_task_id"] = recorded
+    if t.task_id is None:
+        t.issue(
             "task_id_differs",
-            label=said[1],
-            basis="heuristic",
-            explanation="the checked actions belong to this task",
+            f"recorded as task {recorded}, in a file whose task ids are mixed up: its task is unknown",
         )
-        t.issue("task_id_differs", f"recorded as task {t.task_id}, but its checked actions are of task {said[1]}")
+        return
+    t.annotate(
+        "label",
+        "task_id_differs",
+        label=t.task_id,
+        basis="ground_truth",
+        explanation=f"recorded as task {recorded}; the checked actions are of this one",
+    )
+    t.issue("task_id_differs", f"recorded as task {recorded}, but its checked actions are of task {t.task_id}")
