@@ -17,7 +17,8 @@ def coverage(corpus: Corpus) -> dict[str, Any]:
 
     Returns a dict: failed, explained (counts); lists of trace ids: unexplained, by_symptom_only (of these, those of which it is
     known what departs from the reference and not why), unread (failures that explain() was not told of); read (what it was told:
-    trace id -> who, cause, finding); broad (findings that hold many failures).
+    trace id -> who, cause, finding); disagree (of each task whose failed runs were put to different parties: trace id -> who);
+    broad (findings that hold many failures).
     Raises NotInARun outside `insights ask`.
 
     >>> coverage()

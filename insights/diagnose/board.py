@@ -13,6 +13,7 @@ from insights.findings.examine import Examined, as_finding, examine, verdict
 from insights.findings.partition import NO_CAUSE, PURITY, SYMPTOM, Root
 from insights.findings.verdict import q_values
 from insights.records import Cause, Citation, FailedRun, Finding, Hypothesis, Predicate, TestedHypothesis
+from primitives.stats.design import TASK
 
 if TYPE_CHECKING:
     from primitives.corpus import Corpus
@@ -213,7 +214,8 @@ class Board:
         for cause in causes:
             for trace_id in cause.trace_ids:
                 silent = FailedRun(trace_id, None, cause.actor, "", None, "", "")
-                rows.append(replace(self.read.get(trace_id, silent), finding_id=cause.finding_id))
+                read = self.read.get(trace_id, silent)
+                rows.append(replace(read, finding_id=cause.finding_id, actor=cause.actor))
         return tuple(sorted(rows, key=lambda run: not run.cause))
 
     def seen(self, id: str) -> dict[str, Any]:
@@ -319,8 +321,18 @@ class Board:
                 for t, run in self.read.items()
                 if run.cause
             },
+            "disagree": self._disagree(),
             "broad": broad,
         }
+
+    def _disagree(self) -> list[dict[str, str]]:
+        """Of each task whose failed runs readers put to different parties: who, by trace."""
+        rows = self.corpus.con.execute(f"SELECT {TASK}, trace_id FROM traces WHERE NOT success AND task_id IS NOT NULL")
+        tasks: dict[str, dict[str, str]] = {}
+        for task, trace_id in rows.fetchall():
+            if trace_id in self.read:
+                tasks.setdefault(task, {})[trace_id] = self.read[trace_id].actor
+        return [runs for _, runs in sorted(tasks.items()) if len(set(runs.values())) > 1]
 
 
 def _actor(found: Examined) -> str:

@@ -20,6 +20,7 @@ from insights.diagnose.meaning import indexed_beside
 from insights.diagnose.question import Question, understand
 from insights.errors import GatewayRefused
 from insights.findings.partition import partition
+from insights.findings.parts import by_part
 from insights.findings.rank import by_cause, ranked
 from insights.kernel import Gateway, Kernel, Limits
 from insights.records import Citation, Finding, Report
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 SPLIT_ABOVE = 150
 
 NO_COST = {"usd": 0.0, "input_tokens": 0, "output_tokens": 0, "calls": 0}
+MOSTLY_READ = 0.8  # share of the failed runs
 MOST_FINDINGS = 24  # a reader's patience; what ranks lower is listed with the hypotheses
 
 
@@ -73,14 +75,7 @@ class Run:
         causes = partition(held, self.board.failed, self._tiers(held), self.board.roots())
         if self.board.read:
             held = by_cause(held, causes, self.question.intent)
-        used = {c.finding_id for c in causes}
-        shown = [
-            f
-            for i, f in enumerate(held)
-            if i < MOST_FINDINGS or f.id in used or f.kind == "label_defect" or self.board.by_model(f.id)
-        ]
-        if self.board.read:  # readers named the causes: what code alone counted, and explains none, comes after them
-            shown.sort(key=lambda f: f.id not in used and not self.board.by_model(f.id))
+        shown = self._shown(held, {c.finding_id for c in causes})
         findings = renumbered(shown)
         ids = {old.id: new.id for old, new in zip(shown, findings, strict=True)}
         causes = tuple(replace(c, finding_id=ids.get(c.finding_id or "")) for c in causes)
@@ -91,7 +86,7 @@ class Run:
             question=self.question.text,
             intent=f"{self.question.intent} ({self.question.rule})",
             answer=tuple(answer),
-            corpus=describe(self.corpus),
+            corpus={**describe(self.corpus), "parts": by_part(self.corpus.con, causes)},
             model=None if self.mind is None else self.mind.name,
             cost=NO_COST if self.tiers is None else self.tiers.ledger.cost(),
             partition=causes,
@@ -101,6 +96,20 @@ class Run:
             made=self._made(),
             failures=failures,
         )
+
+    def _shown(self, held: list[Finding], used: set[str | None]) -> list[Finding]:
+        """The findings that a reader has patience for; the others are listed with the hypotheses.
+
+        Where nearly all failed runs were read, what code alone counted and explains none of them says less than is known.
+        """
+        own = [f.id in used or self.board.by_model(f.id) for f in held]
+        if len(self.board.read) >= MOSTLY_READ * len(self.board.failed) and any(own):
+            return [f for f, keep in zip(held, own, strict=True) if keep]
+        return [
+            f
+            for i, (f, keep) in enumerate(zip(held, own, strict=True))
+            if i < MOST_FINDINGS or keep or f.kind == "label_defect"
+        ]
 
     async def agent(self, name: str, sections: list[str], brief: dict[str, Any]) -> dict[str, Any]:
         """Set one role to work in a kernel of its own, by `sections` of its playbook or, with none, by its model.
@@ -335,7 +344,8 @@ def describe(corpus: Corpus) -> dict[str, Any]:
     """What the report says of its corpus."""
     row = corpus.con.execute(
         "SELECT count(*), count(*) FILTER (success), count(*) FILTER (NOT success), count(*) FILTER (success IS NULL), "
-        "count(DISTINCT task_id), min(started_at), max(started_at), sum(cost_usd), (SELECT fingerprint FROM corpus_info) FROM traces"
+        "count(DISTINCT (dataset, task_id)) FILTER (task_id IS NOT NULL), "
+        "min(started_at), max(started_at), sum(cost_usd), (SELECT fingerprint FROM corpus_info) FROM traces"
     ).fetchall()[0]
     names = ("n_traces", "n_passed", "n_failed", "n_unlabelled", "n_tasks", "from", "to", "cost_usd", "fingerprint")
     found = dict(zip(names, row, strict=True))

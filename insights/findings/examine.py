@@ -132,8 +132,6 @@ def as_finding(examined: Examined, decided: Verdict, why: str, n_failed: int) ->
     notes = [*words.get("notes", ()), *examined.notes]
     if not why.startswith("counted exactly over"):
         notes.append(why[0].upper() + why[1:] + ".")
-    if examined.contrast is not None and not examined.contrast.adjusted:
-        notes.append("The contrast is not adjusted for task difficulty: read it as an association.")
     return Finding(
         id=h.id,
         title=words.get("title") or h.statement,

@@ -36,20 +36,22 @@ def partition(
 ) -> tuple[Cause, ...]:
     """Causes that sum to the failed traces.
 
-    A run whose reader named a finding (`roots`, by trace) counts there. Else a confirmed finding can be its cause when most
-    of that finding's traces fail. `tiers` (finding id -> 0 decided the run from outside, below 1 a mechanism that a reader
-    gave, 1 one that code saw, 2 and more what departs from a reference) says who is asked first; within a tier the finding
-    that explains most of what is left. What was read and belongs to no finding of a reader is kept apart by actor, before
-    what only code has seen is asked.
+    A run whose reader named a finding (`roots`, by trace) counts there, as the doing of whom the reader named. Else a
+    confirmed finding can be its cause when most of that finding's traces fail. `tiers` (finding id -> 0 decided the run from
+    outside, below 1 a mechanism that a reader gave, 1 one that code saw, 2 and more what departs from a reference) says who
+    is asked first; within a tier the finding that explains most of what is left. What was read and belongs to no finding of a
+    reader is kept apart by actor, before what only code has seen is asked.
     """
     roots = roots or {}
     left = set(failed)
     causes: list[Cause] = []
-    named: dict[str, set[str]] = {}
+    named: dict[tuple[str, str], set[str]] = {}
     for trace_id, root in roots.items():
-        named.setdefault(root.finding_id or "", set()).add(trace_id)
+        named.setdefault((root.finding_id or "", root.actor), set()).add(trace_id)
     for f in findings:
-        _take(causes, left, f, named.get(f.id, set()) & set(f.trace_ids))
+        for (finding_id, actor), ids in named.items():
+            if finding_id == f.id:
+                _take(causes, left, f, ids & set(f.trace_ids), actor)
     able = {f.id: f for f in findings if _can_explain(f) and tiers.get(f.id, 1) < NO_CAUSE}
     _share(causes, left, {i: f for i, f in able.items() if tiers.get(i, 1) < READ}, tiers)
     alone: dict[str, set[str]] = {}
@@ -70,12 +72,12 @@ def partition(
     return tuple(causes)
 
 
-def _take(causes: list[Cause], left: set[str], f: Finding, ids: set[str]) -> None:
+def _take(causes: list[Cause], left: set[str], f: Finding, ids: set[str], actor: str | None = None) -> None:
     """Count what is left of `ids` under a finding."""
-    mine = ids & left
+    mine, its = ids & left, f.taxonomy.get("actor", "agent")
     if mine:
         left -= mine
-        causes.append(Cause(f.title, f.id, f.taxonomy.get("actor", "agent"), len(mine), tuple(sorted(mine))))
+        causes.append(Cause(f.title, f.id, its if its == "limit" else actor or its, len(mine), tuple(sorted(mine))))
 
 
 def _share(causes: list[Cause], left: set[str], candidates: dict[str, Finding], tiers: Mapping[str, float]) -> None:

@@ -82,7 +82,9 @@ def by_cause(findings: list[Finding], causes: Sequence[Cause], intent: str) -> l
     """Where failed runs were read: what they were counted under before what only goes with failing, the most failures first."""
     if intent in ASKED_FOR:
         return findings
-    counted = Counter({c.finding_id: c.n for c in causes if c.finding_id})
+    counted: Counter[str | None] = Counter()
+    for c in causes:
+        counted[c.finding_id] += c.n
     return sorted(findings, key=lambda f: -counted[f.id])
 
 

@@ -14,7 +14,6 @@ from insights.report.findings_json import SCHEMA_VERSION, trace_ids_file
 
 QUOTE_CHARS = 600  # of a quotation on the page; findings.json holds it whole
 ESCAPED_ID = re.compile(r"\\\[([A-Za-z0-9.-]{1,40})\\\]")
-LONG_PREDICATE = 12  # lines; a longer one is folded
 
 
 class Marked(str):
@@ -49,7 +48,6 @@ def render(report: Report) -> str:
         rerun=rerun,
         trace_ids_file=trace_ids_file,
         front_matter=Marked(_front_matter(report)),
-        long_predicate=LONG_PREDICATE,
     )
 
 

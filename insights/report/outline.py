@@ -8,6 +8,7 @@ from typing import Any
 from insights.records import Cause, Citation, FailedRun, Finding, Report, TestedHypothesis
 from insights.report import words
 
+QUOTED = {"support": 3, "counter": 2}  # quotations shown of a finding
 LISTED_IDS = 40  # trace ids of unexplained failures; findings.json has all of them
 TRIED = (
     ("confirmed", "Also counted"),
@@ -20,6 +21,7 @@ VERDICTS = {
     "confirmed": "tested among runs of the same task, beyond chance and the number of things tried",
     "counted": "how often it happens, not tested as a cause",
     "counted, no harm shown": "no more harm is shown where it happens",
+    "listed": "runs named one by one by their reader; others were not searched for it unless a note says so",
     "association": "goes with failing, but may only mark the harder tasks",
 }
 LISTED_HYPOTHESES = 200  # of each verdict; findings.json has all of them
@@ -32,6 +34,47 @@ def by_actor(report: Report) -> list[tuple[str, int]]:
         name = "unexplained" if unexplained_cause(cause) else words.ACTORS.get(cause.actor, cause.actor)
         totals[name] = totals.get(name, 0) + cause.n
     return sorted(totals.items(), key=lambda item: (item[0] == "unexplained", -item[1]))
+
+
+def parts(report: Report) -> tuple[str, list[str], list[dict[str, Any]]]:
+    """(attribute, actors that occur, rows) of the table of failures by part of the corpus; ("", [], []) without one."""
+    found = report.corpus.get("parts") or {}
+    rows = found.get("rows", [])
+    actors = [a for a in (*words.ACTORS, "unknown") if any(row["causes"].get(a) for row in rows)]
+    return found.get("by", ""), actors, rows
+
+
+def set_aside(report: Report) -> str:
+    """The pass rate without the runs that a cause on the task or grader holds, and how many other failures are among these."""
+    blamed = [c for c in report.partition if c.actor == "grader"]
+    ids = {c.finding_id for c in blamed}
+    held = {t for c in blamed for t in c.trace_ids} | {t for f in report.findings if f.id in ids for t in f.trace_ids}
+    passed, failed = report.corpus["n_passed"], report.corpus["n_failed"]
+    n = passed + failed
+    if not held or report.corpus.get("n_unlabelled") or len(held) >= n:
+        return ""
+    all_failed = {t for c in report.partition for t in c.trace_ids}
+    left, rest = passed - len(held - all_failed), n - len(held)
+    others = len(held & {t for c in report.partition if c.actor != "grader" for t in c.trace_ids})
+    said = (
+        f"Set aside the {len(held):,} runs of tasks or verdicts found at fault: of the other {rest:,}, {left:,} pass "
+        f"({words.percent(words.share(left, rest))}; as scored, {words.percent(words.share(passed, n))})."
+    )
+    more = f" {others:,} of the failures put to others are among the runs set aside: they may fail whatever is mended."
+    return said + (more if others else "")
+
+
+def shown_id(report: Report, trace_id: str) -> str:
+    """A trace id without the beginning that all failed traces share up to a separator; `common_start` says it."""
+    return trace_id[len(common_start(report)) :]
+
+
+def common_start(report: Report) -> str:
+    """What the ids of all failed traces begin with, up to the last `/` or `:`."""
+    ids = [run.trace_id for run in report.failures]
+    first, last = (min(ids), max(ids)) if len(ids) > 1 else ("", "")
+    start = first[: next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)]
+    return start[: max(start.rfind("/"), start.rfind(":")) + 1]
 
 
 def explained(report: Report) -> int:
@@ -60,9 +103,9 @@ def verdicts_told(report: Report) -> str:
 
 
 def difference_told(report: Report) -> str:
-    """What the column of differences is of: failing, where every contrast is on success."""
+    """What the column of outcomes is of: failing, where every contrast is on success."""
     outcomes = {f.contrast.outcome for f in report.findings if f.contrast}
-    return "failing more where it happens" if outcomes == {"success"} else "difference"
+    return "failing where it happens; how much more" if outcomes == {"success"} else "difference"
 
 
 def numbered(report: Report) -> list[tuple[int, Finding]]:
@@ -83,7 +126,8 @@ def counted(h: TestedHypothesis) -> str:
 
 
 def citations(finding: Finding, role: str) -> list[Citation]:
-    return [c for c in finding.citations if c.role == role]
+    """The first few of a role; findings.json has all of them."""
+    return [c for c in finding.citations if c.role == role][: QUOTED[role]]
 
 
 def verified_mark(citation: Citation) -> str:
@@ -155,6 +199,8 @@ def sections(report: Report) -> list[tuple[str, str]]:
     if report.partition:
         found.append(("failures", f"Where the failures come from ({len(report.partition)})"))
     found.append(("findings", f"Findings ({len(report.findings)})"))
+    if report.failures:
+        found.append(("runs", f"Every failed run ({len(report.failures)})"))
     for verdict, title in TRIED:
         if n := len(tried(report, verdict)):
             found.append((verdict, f"{title} ({n})"))

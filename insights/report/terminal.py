@@ -56,14 +56,11 @@ def _findings(report: Report) -> Iterator[str]:
     for number, f in outline.numbered(report)[:FINDINGS]:
         p = f.prevalence
         rare = ", rare but severe" if f.kind == "rare" else ""
-        difference = ""
-        if f.contrast:
-            c = words.unfavourable(f.contrast)
-            difference = f"; {words.outcome_verb(c.outcome)}: {words.difference(f.contrast)}"
+        harm = words.harm(f)
         yield f"  {number:>2}. {_title(f.title)}  [{f.id}]"
         yield (
             f"      {words.bar(p)}  {p.k:,} of {p.n:,} ({words.percent(p.low)} to {words.percent(p.high)})"
-            f"{difference}; {words.verdict(f)}{rare}"
+            f"{'; ' if harm else ''}{harm}; {words.verdict(f)}{rare}"
         )
     if len(report.findings) > FINDINGS:
         yield f"      and {len(report.findings) - FINDINGS} more in the report"

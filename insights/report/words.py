@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from insights.records import Contrast, Count, Finding, Prevalence, Report
 
+NONE_SHOWN = "none shown"  # a difference whose interval spans zero
+WIDEST = 1.0  # of an interval of a difference; a wider one says nothing
 BAR_WIDTH = 24  # characters of a text bar between 0 and 100 %
 ACTORS = {
     "agent": "the agent",
@@ -67,6 +69,8 @@ def contrast(f: Finding) -> str:
     """
     if f.contrast is None:
         return ""
+    if by_hand(f):
+        return "Not compared with other runs: its traces were chosen by reading"
     c = unfavourable(f.contrast)
     tested = c.with_.n + c.without.n
     where = "Where" if tested == f.prevalence.n else f"Tested on {tested:,} traces with an outcome: where"
@@ -79,6 +83,8 @@ def contrast(f: Finding) -> str:
 
 def _difference(c: Contrast) -> str:
     """`Among runs of the same task: +35 points (95 % interval …)`, or in so many words that difficulty is not taken out."""
+    if c.high - c.low > WIDEST:
+        return "Too few of both kinds, among runs that can be compared, to say more."
     said = [f"95 % interval {points(c.low)} to {points(c.high)}"]
     said += [f"{name} {small(value)}" for name, value in (("p", c.p), ("q", c.q)) if value is not None]
     strata = f", {c.strata:,} {plural(c.strata, 'stratum', 'strata')}" if c.strata > 1 or c.adjusted else ""
@@ -113,8 +119,15 @@ def unfavourable(c: Contrast) -> Contrast:
     )
 
 
+def by_hand(f: Finding) -> bool:
+    """Whether the predicate itself names every trace that it gives: a reader's list, which finds no other trace."""
+    return bool(f.trace_ids) and all(f"'{trace_id}'" in f.predicate.code for trace_id in f.trace_ids)
+
+
 def verdict(f: Finding) -> str:
-    """What was done: tested at equal difficulty, only associated, or counted and not tested as a cause."""
+    """What was done: tested at equal difficulty, only associated, counted and not tested as a cause, or listed by hand."""
+    if by_hand(f) and f.kind != "contrast":
+        return "listed"
     if f.verdict == "descriptive" and f.contrast is None:
         return "counted"
     if f.verdict == "descriptive":
@@ -126,8 +139,18 @@ def difference(c: Contrast) -> str:
     """`+35 points`, `+35 points, unadjusted`, or that no difference is shown because the interval spans zero."""
     c = unfavourable(c)
     if c.low <= 0 <= c.high:
-        return "none shown"
+        return NONE_SHOWN
     return f"{points(c.risk_difference)} points" + ("" if c.adjusted else ", unadjusted")
+
+
+def harm(f: Finding) -> str:
+    """How many of its traces fail, and how much more than others where that is shown: `10 of 12 fail; +49 points`."""
+    known = (f.terminal or 0) + (f.recovered or 0)
+    more = difference(f.contrast) if f.contrast and not by_hand(f) else ""
+    if not known or (f.contrast and f.contrast.outcome != "success"):
+        return more
+    fail = f"{f.terminal or 0:,} of {known:,} fail"
+    return fail if more in ("", NONE_SHOWN) else f"{fail}; {more}"
 
 
 def outcome_verb(outcome: str) -> str:

@@ -13,6 +13,7 @@ from insights.errors import PredicateError
 from insights.findings import citations, predicate
 from insights.findings.examine import as_finding, examine, verdict
 from insights.findings.partition import partition
+from insights.findings.parts import by_part
 from insights.findings.rank import by_cause, rank_score, ranked, severity_of, told_by_others
 from insights.findings.verdict import contrast as measured_contrast
 from insights.findings.verdict import count, decide, q_values
@@ -313,3 +314,19 @@ def test_questions_are_matched_by_plain_rules(text: str, intent: str) -> None:
 def test_two_named_values_make_a_comparison(tmp_path: Path) -> None:
     asked = understand("gpt-4o or claude: who is right?", [("model", "gpt-4o"), ("model", "claude"), ("suite", "desk")])
     assert asked.intent == "comparison" and {v for _, v in asked.named} == {"gpt-4o", "claude"}
+
+
+def test_failures_by_part_use_the_finest_attribute_that_every_trace_has(tmp_path: Path) -> None:
+    traces = [{"trace_id": f"t{i}", "model": "ab"[i % 2], "dataset": "one", "success": i > 3} for i in range(6)]
+    slices = [{"trace_id": f"t{i}", "name": "shop", "value": "xyz"[i % 3]} for i in range(6)]
+    slices += [{"trace_id": "t0", "name": "part", "value": "p"}]
+    corpus = build(tmp_path, traces=traces, slices=slices)
+    causes = [Cause("", "F1", "agent", 3, ("t0", "t1", "t3")), Cause("unexplained", None, "unknown", 1, ("t2",))]
+    found = by_part(corpus.con, causes)
+    assert found["by"] == "shop"
+    assert found["rows"][0] == {"part": "x", "runs": 2, "passed": 0, "failed": 2, "causes": {"agent": 2}}
+    assert [(row["part"], row["passed"], row["causes"]) for row in found["rows"][1:]] == [
+        ("y", 1, {"agent": 1}), ("z", 1, {"unknown": 1}),
+    ]  # fmt: skip
+    assert by_part(build(tmp_path / "b", traces=traces).con, causes)["by"] == "model"
+    assert by_part(build(tmp_path / "c", traces=[{**t, "model": "a"} for t in traces]).con, causes) == {}

@@ -12,6 +12,7 @@ from insights.records import (
     Citation,
     Contrast,
     Count,
+    FailedRun,
     Finding,
     Predicate,
     Prevalence,
@@ -98,6 +99,7 @@ def make_report(path: str = "desk.corpus", *, outcomes: bool = True) -> Report:
             "n_passed": 20 if outcomes else 0,
             "n_failed": failed,
             "n_unlabelled": 40 - failed - (20 if outcomes else 0),
+            "parts": {"by": "shop", "rows": _parts()} if outcomes else {},
         },
         model="anthropic/claude-x",
         cost={"usd": 1.2345, "input_tokens": 120_000, "output_tokens": 4_000, "calls": 37},
@@ -112,7 +114,21 @@ def make_report(path: str = "desk.corpus", *, outcomes: bool = True) -> Report:
             "agents": {"scout": 4, "investigator": 6},
             "sandbox": "bubblewrap",
         },
+        failures=tuple(_failed_run(t, cause) for cause in partition for t in cause.trace_ids) if outcomes else (),
     )
+
+
+def _parts() -> list[dict[str, object]]:
+    return [
+        {"part": HOSTILE, "runs": 30, "passed": 20, "failed": 6, "causes": {"agent": 6}},
+        {"part": "b", "runs": 10, "passed": 0, "failed": 10, "causes": {"agent": 2, "environment": 3, "unknown": 5}},
+    ]
+
+
+def _failed_run(trace_id: str, cause: Cause) -> FailedRun:
+    if trace_id != "t8":
+        return FailedRun(trace_id, cause.finding_id, cause.actor or "unknown", "", None, "", "")
+    return FailedRun(trace_id, cause.finding_id, cause.actor, HOSTILE, 3, HOSTILE, HOSTILE)
 
 
 def _refund(outcomes: bool) -> Finding:

@@ -14,14 +14,14 @@ import yaml
 from markdown_it import MarkdownIt
 
 from insights.errors import InsightsError
-from insights.records import Cause
-from insights.report import check, head, load, render_again, write
+from insights.records import Cause, Predicate
+from insights.report import check, head, load, outline, render_again, words, write
 from insights.report.context import around_citations
 from insights.report.markdown import render as markdown
 from insights.report.place import corpus_of, run_folder
 from primitives.corpus import Corpus
 from tests.golden import assert_golden
-from tests.report.sample import HOSTILE, make_cells, make_corpus, make_report
+from tests.report.sample import HOSTILE, ids, make_cells, make_corpus, make_report
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -315,3 +315,47 @@ def test_a_run_is_found_by_folder_file_or_corpus(tmp_path: Path) -> None:
 
 def test_hostile_text_is_long_enough_to_matter() -> None:
     assert all(sign in HOSTILE for sign in ("<script>", "](http", "`", "|", "\x1b", "\u202e", "\u200b"))
+
+
+def test_runs_of_tasks_at_fault_are_set_aside() -> None:
+    report = make_report()
+    assert outline.set_aside(report) == ""  # four traces have no outcome
+    corpus = {**report.corpus, "n_traces": 36, "n_unlabelled": 0}
+    graded = replace(report.partition[1], actor="grader", finding_id=report.findings[1].id)
+    held = replace(report.findings[1], trace_ids=ids(7, 8, 9, 10, 20))
+    told = outline.set_aside(
+        replace(
+            report,
+            corpus=corpus,
+            partition=(report.partition[0], graded, report.partition[2]),
+            findings=(report.findings[0], held),
+        )
+    )
+    assert told == (
+        "Set aside the 5 runs of tasks or verdicts found at fault: of the other 31, 19 pass (61 %; as scored, 56 %). "
+        "1 of the failures put to others are among the runs set aside: they may fail whatever is mended."
+    )
+
+
+def test_a_list_made_by_a_reader_is_called_one_and_not_compared() -> None:
+    finding = make_report().findings[0]
+    assert words.verdict(finding) == "confirmed" and not words.by_hand(finding)
+    code = "SELECT * FROM (VALUES " + ", ".join(f"('{t}')" for t in finding.trace_ids) + ") v(trace_id)"
+    listed = replace(finding, kind="prevalence", predicate=Predicate(code))
+    assert words.verdict(listed) == "listed"
+    assert "points" not in words.harm(listed) + words.contrast(listed) and words.harm(listed) == "4 of 9 fail"
+
+
+def test_a_difference_of_which_nothing_is_known_is_not_spelt_out() -> None:
+    finding = make_report().findings[0]
+    assert finding.contrast is not None
+    vague = replace(finding, contrast=replace(finding.contrast, low=-0.9, high=0.8))
+    assert words.contrast(vague).endswith("Too few of both kinds, among runs that can be compared, to say more.")
+
+
+def test_ids_of_failed_runs_are_shown_without_what_all_begin_with() -> None:
+    report = make_report()
+    runs = tuple(replace(run, trace_id=f"desk:a/{run.trace_id}") for run in report.failures)
+    named = replace(report, failures=runs)
+    assert outline.common_start(named) == "desk:a/" and outline.shown_id(named, "desk:a/t3") == "t3"
+    assert outline.common_start(report) == "" and outline.common_start(replace(report, failures=runs[:1])) == ""
