@@ -22,21 +22,38 @@ SHOWN = 12  # rows of each part of the closing summary
 
 @app.command()
 def ingest(
-    paths: list[str] = typer.Argument(..., help="Files, folders, globs of traces, or - for standard input."),
-    output: Path = typer.Option(..., "-o", "--output", help="The corpus folder to make or extend, e.g. week.corpus."),
+    paths: list[str] = typer.Argument(
+        ...,
+        metavar="PATH",
+        help="Files, folders or globs of traces, archives (.gz .zst .bz2 .xz .zip .tar), - for standard input, or an address "
+        "(https://, s3://; needs the extra `remote`).",
+    ),
+    output: Path = typer.Option(
+        ..., "-o", "--output", metavar="CORPUS", help="The corpus folder to make or extend, e.g. week.corpus."
+    ),
     format: str | None = typer.Option(
-        None, "--format", help="Read every file as this format instead of recognising it."
+        None,
+        "--format",
+        metavar="NAME",
+        help="Read every file as this format instead of recognising it; the README lists the names.",
     ),
     map: str | None = typer.Option(
-        None, "--map", help="What the keys of a log of your own mean, e.g. role=author,text=body,time=at,group=chat."
+        None,
+        "--map",
+        metavar="NAME=KEY,…",
+        help="What the keys of a log of your own mean, e.g. role=author,text=body,time=at,group=chat.",
     ),
     jobs: int | None = typer.Option(None, "-j", "--jobs", help="Reader processes; default: the number of cores."),
-    strict: bool = typer.Option(False, "--strict", help="Exit with 1 when anything was lost or repaired."),
+    strict: bool = typer.Option(False, "--strict", help="Exit with 1 when anything was lost, repaired or not read."),
     no_progress: bool = typer.Option(False, "--no-progress", help="No progress bar."),
 ) -> None:
     """Read traces into a corpus, and say what was read, what was dropped and why.
 
-    Example:  insights ingest runs/ results.json -o week.corpus
+    \b
+    insights ingest runs/ results.json -o week.corpus
+    insights ingest 'logs/*.jsonl.gz' -o week.corpus           again: only what is new, has grown or changed
+    zcat traces.jsonl.gz | insights ingest - -o week.corpus
+    insights ingest https://example.org/traces.zip -o week.corpus --strict
     """
     summary = run(paths, output, format=format, fields=fields_of(map), jobs=jobs, progress=not no_progress)
     print_summary(summary)

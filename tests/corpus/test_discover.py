@@ -8,7 +8,10 @@ import io
 import lzma
 import os
 import tarfile
+import threading
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import zstandard
@@ -202,3 +205,19 @@ def test_standard_input_pipes_and_addresses(tmp_path, folder, monkeypatch):
 def test_a_device_is_not_read(tmp_path):
     sources, refused = discover(["/dev/zero"], spool=tmp_path)
     assert sources == [] and [(r.uri, r.code) for r in refused] == [("/dev/zero", "not_a_file")]
+
+
+def test_addresses_are_fetched_and_unpacked(tmp_path):
+    pytest.importorskip("aiohttp")
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "a.jsonl.gz").write_bytes(gzip.compress(b'{"messages": []}\n'))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "www"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        (tmp_path / "spool").mkdir()
+        sources, refused = discover([f"{base}/a.jsonl.gz", f"{base}/none.jsonl"], spool=tmp_path / "spool")
+        server.shutdown()
+    assert [(s.uri, s.member) for s in sources] == [(f"{base}/a.jsonl.gz", "a.jsonl")]
+    assert sources[0].path.read_bytes() == b'{"messages": []}\n'
+    assert [(r.uri, r.code) for r in refused] == [(f"{base}/none.jsonl", "unreachable")]
