@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from insights.corpus.batch import Batch, Builder, Done
-from insights.corpus.formats import FORMATS, Format, recognise
+from insights.corpus.formats import FORMATS, Format, harbor, recognise
 from insights.corpus.loss import Watch, allot
 from insights.corpus.sniff import EACH, TABLE, Head
 from insights.corpus.source import Issue, Source
@@ -83,7 +83,7 @@ def read_one(source: Source, format: str | None, builder: Builder) -> Iterator[B
         row["adapter"] = chosen.module.rsplit(".", 1)[-1]
         watch = Watch(source) if source.measured and chosen.role == "trace" else None
         try:
-            traces = _with_wrapper(source, chosen.read(source))
+            traces = _with_outcome(source, _with_wrapper(source, chosen.read(source)))
             yield from builder.read(watch.over(traces) if watch else traces, source.source_id, done)
             if watch is not None and done.n_traces:
                 row.update(watch.tell())
@@ -117,6 +117,15 @@ def _with_wrapper(source: Source, traces: Iterator[Trace]) -> Iterator[Trace]:
     for trace in traces:
         trace.model = trace.model or (str(around["model"]) if around.get("model") else None)
         trace.metadata = {**around, **trace.metadata}
+        yield trace
+
+
+def _with_outcome(source: Source, traces: Iterator[Trace]) -> Iterator[Trace]:
+    """The traces, with the outcome of the trial in whose folder the log of its agent lies."""
+    inside = any(folder.name == "agent" for folder in source.path.parents)
+    for trace in traces:
+        if inside and trace.success is None and trace.parent_trace_id is None:
+            harbor.join_log(trace, source)
         yield trace
 
 

@@ -217,8 +217,11 @@ class Trace:
                 return same
         if waiting:
             return waiting.pop(0)
-        if id:
-            return None
+        if id:  # Gemini's calls have no id, the results of its CLI have one
+            unnamed = next((c for c in self._open.get("", ()) if c.name == name), None) if name else None
+            if unnamed is not None:
+                self._open[""].remove(unnamed)
+            return unnamed
         for queue in self._open.values():
             if queue and (name is None or queue[0].name == name):
                 return queue.pop(0)

@@ -77,3 +77,22 @@ def test_a_table_of_things_is_no_log_of_an_agent(tmp_path: Path) -> None:
 
     rows = [{"name": f"part {i}", "type": "screw", "price": i, "message": "in stock"} for i in range(5)]
     assert recognise(look(write(tmp_path / "parts.json", rows), "parts.json")) is None
+
+
+def test_speakers_and_texts_may_stand_deeper(tmp_path: Path) -> None:
+    rows = [
+        {"author": {"role": "user"}, "content": {"parts": ["Where is order 7?"]}, "create_time": 1750000000.5},
+        {"author": {"role": "assistant"}, "content": {"parts": ["On its way."]}, "create_time": 1750000001.5},
+    ]
+    _, traces, _ = read(write(tmp_path / "own.json", {"chat": {"title": "Order", "list": rows}}))
+    assert [(s.role, s.text) for s in traces[0].steps] == [("user", "Where is order 7?"), ("assistant", "On its way.")]
+    assert traces[0].steps[0].ts is not None
+
+
+def test_a_result_with_an_id_finds_the_call_without_one() -> None:
+    from insights.corpus.trace import Trace
+
+    t = Trace("x", "1")
+    t.call(t.step("assistant"), "list_directory", {"path": "/"})
+    t.result("not there", id="list_directory-1", name="list_directory", status="error")
+    assert t.calls[0].status == "error" and not t.issues

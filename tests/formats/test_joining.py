@@ -122,3 +122,25 @@ def test_responses_with_a_file_each_follow_the_response_they_name(tmp_path: Path
         write(tmp_path / "in" / f"{9 - n}.json", row)
     ingest([tmp_path / "in"], tmp_path / "c", jobs=1)
     assert _told(tmp_path / "c") == [("openai_responses:resp_0", ["part 0", "part 1", "part 2"])]
+
+
+def test_the_outcome_of_a_harbor_trial_is_that_of_its_agents_own_log(tmp_path: Path) -> None:
+    trial = tmp_path / "job" / "fix__a1"
+    result = {"trial_name": "fix__a1", "task_name": "fix", "agent_info": {"name": "claude-code", "model_info": {"name": "bedrock/m"}},
+              "agent_result": {"cost_usd": None}, "verifier_result": {"rewards": {"reward": 1.0}}, "exception_info": None,
+              "finished_at": "2026-01-01T00:00:09"}  # fmt: skip
+    message = {
+        "id": "m1",
+        "role": "assistant",
+        "model": "m",
+        "content": [{"type": "text", "text": "I fixed it."}],
+        "usage": {"input_tokens": 3},
+    }
+    write(trial / "result.json", result)
+    log = [{"type": "system", "subtype": "init", "session_id": "s1", "tools": [], "model": "m"},
+           {"type": "assistant", "session_id": "s1", "message": message}]  # fmt: skip
+    write(trial / "agent" / "claude-code.txt", "".join(json.dumps(row) + "\n" for row in log))
+    ingest([str(tmp_path / "job")], tmp_path / "x.corpus", jobs=1)
+    with duckdb.connect(str(tmp_path / "x.corpus" / "traces.duckdb"), read_only=True) as con:
+        rows = con.execute("SELECT trace_id, task_id, success, model FROM traces").fetchall()
+    assert rows == [("claude_code:s1", "fix", True, "m")]

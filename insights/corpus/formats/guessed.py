@@ -28,7 +28,9 @@ from insights.corpus.trace import Trace, as_text
 ROLE = ("role", "author", "sender", "speaker", "from", "actor", "who", "source", "type", "name", "agent", "user")
 SPEAKER = ("role", "author", "sender", "speaker", "from")
 TEXT = ("content", "text", "body", "message", "value", "utterance", "msg", "output", "response", "say", "data")
-TIME = ("timestamp", "ts", "time", "created_at", "created", "at", "date", "datetime")
+ROLE_WITHIN = ("author.role", "message.role", "sender.role", "author.name", "sender.name", "from.name", "user.name")
+TEXT_WITHIN = ("message.content", "content.parts", "content.text", "message.text", "data.content", "body.text")
+TIME = ("timestamp", "ts", "time", "created_at", "created", "at", "date", "datetime", "create_time")
 GROUP = ("conversation_id", "session_id", "thread_id", "trace_id", "run_id", "chat_id", "dialog_id", "dialogue_id",
          "conversation", "session", "thread", "run", "trace", "chat", "episode", "episode_id", "task_id", "id_conversation")  # fmt: skip
 ASKED = ("prompt", "question", "input", "query", "instruction", "request", "user", "human")
@@ -206,9 +208,11 @@ def _inner_lists(value: Any, path: str, depth: int) -> Iterator[tuple[str, list[
 def _messages(rows: list[dict[str, Any]], path: str, n: int) -> Shape | None:
     text = _first_key(rows, TEXT, n, lambda v: isinstance(v, (str, list)) or v is None)
     role = _first_key(rows, ROLE, n, lambda v: isinstance(v, str) and len(v) <= 40)
+    text = text or _first_key(rows, TEXT_WITHIN, n, lambda v: isinstance(v, (str, list)))
+    role = role or _first_key(rows, ROLE_WITHIN, n, lambda v: isinstance(v, str) and len(v) <= 40)
     if not text or not role or text == role:
         return None
-    speakers = {str(r[role]).lower() for r in rows if isinstance(r.get(role), str)}
+    speakers = {str(_at(r, role)).lower() for r in rows if isinstance(_at(r, role), str)}
     known = {ROLES[s] for s in speakers if s in ROLES}
     named = role in SPEAKER and text in TEXT[:7]  # nobody writes these keys but of people who speak
     if len(speakers) < 2 or len(speakers) > 12 or not (named or known & {"user", "assistant"}):
@@ -218,7 +222,7 @@ def _messages(rows: list[dict[str, Any]], path: str, n: int) -> Shape | None:
         fields["group"] = _first_key(rows, GROUP, n, lambda v: isinstance(v, (str, int)))
     for name, keys in (("tool", TOOL), ("args", ARGS), ("result", RESULT)):
         fields[name] = next((k for k in keys if k not in (text, role) and any(r.get(k) is not None for r in rows)), "")
-    fit = sum(text in r and role in r for r in rows)
+    fit = sum(_has(r, text) and _has(r, role) for r in rows)
     return Shape("messages", {k: v for k, v in fields.items() if v}, fit, n)
 
 

@@ -7,7 +7,8 @@
 
 Outcome: the reward named `reward`, else the only one, 1 = success; further rewards are annotations. How the run ended is
 `exception_info`, independent of the reward (a run may time out and still pass).
-A result without a trajectory beside it is a trace of metadata only; with one it is a sidecar.
+A result without a trajectory beside it is a trace of metadata only; with one, or with a log of the agent's own in `agent/`
+(a session of Claude Code or Codex, `agent/claude-code.txt`), it is a sidecar.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from insights.corpus.source import Source
 from insights.corpus.trace import Trace
 
 ABOVE = 3  # a trajectory lies in `<trial>/agent/`, at most three folders below the trial
+DEEPEST = 7  # folders between a trial and the log of its agent: agent/sessions/projects/<cwd>/…
 
 
 def _is_result(first: Mapping[str, Any]) -> bool:
@@ -39,12 +41,39 @@ def _has_trajectory(head: Head) -> bool:
     return any(head.path.parent.glob("agent/**/trajectory*.json")) or any(head.path.parent.glob("steps/*/agent/*.json"))
 
 
+def _has_log(head: Head) -> bool:
+    """Whether the agent's own log lies in the trial: a session, or what it wrote to its output as JSON lines."""
+    agent = head.path.parent / "agent"
+    if any(agent.glob("sessions/**/*.jsonl")):
+        return True
+    for path in (*agent.glob("*.txt"), *agent.glob("*.jsonl")):
+        with path.open("rb") as file:
+            if file.read(1) == b"{":
+                return True
+    return False
+
+
+def join_log(t: Trace, source: Source) -> None:
+    """As `join`, for what the agent of a trial wrote itself, where no trajectory tells the run."""
+    folders = list(source.path.parents)[:DEEPEST]
+    trial = next((f.parent for f in folders if f.name == "agent" and (f.parent / "result.json").is_file()), None)
+    if trial is None or any(trial.glob("agent/**/trajectory*.json")):
+        return
+    path = source.sibling(*[".."] * folders.index(trial), "result.json") if trial in folders else None
+    result = _load(source, path) if path is not None else None
+    if isinstance(result, dict) and _is_result(result):
+        t.model = t.model or next((c["model"] for c in t.llm_calls if c.get("model")), None)
+        _apply(t, result)
+        if t.success is None:
+            _reward_file(t, source, [".."] * folders.index(trial))
+
+
 def _detect(head: Head) -> Confidence | None:
-    return "certain" if _is_result(head.first) and not _has_trajectory(head) else None
+    return "certain" if _is_result(head.first) and not _has_trajectory(head) and not _has_log(head) else None
 
 
 def _detect_sidecar(head: Head) -> Confidence | None:
-    if _is_result(head.first) and _has_trajectory(head):
+    if _is_result(head.first) and (_has_trajectory(head) or _has_log(head)):
         return "certain"
     if {"n_total_trials", "stats"} <= head.first.keys():
         return "likely"
