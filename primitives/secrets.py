@@ -93,7 +93,8 @@ KINDS = {
         rf"(?P<value2>{_MIXED}(?!\w{{0,60}}(?:[(\[]|\.[A-Za-z_]))[^\s\"',;\\(){{}}<>\[\]]{{8,200}}(?![(\[{{])))",
     ),
 }  # fmt: skip
-PATTERNS = {kind: (of.needles, re.compile(of.pattern, re.S)) for kind, of in KINDS.items()}
+PATTERNS = {kind: re.compile(of.pattern, re.S) for kind, of in KINDS.items()}
+NEEDLES = [(needle, kind) for kind, of in KINDS.items() for needle in of.needles]
 ANCHOR = "(?i)" + "|".join(of.anchor for of in KINDS.values())
 
 
@@ -101,8 +102,9 @@ def spans(text: str) -> list[tuple[int, int, str]]:
     """(start, end, kind) of every secret in a text, in order; where two kinds claim the same place it is the first's."""
     found: list[tuple[int, int, str]] = []
     lower = text.lower()
-    for kind, (needles, pattern) in PATTERNS.items():
-        if any(needle in lower for needle in needles):
+    near = {kind for needle, kind in NEEDLES if needle in lower}
+    for kind, pattern in PATTERNS.items() if near else ():
+        if kind in near:
             for match in pattern.finditer(text):
                 start, end = match.span(match.lastgroup or 0)
                 start += len(text[start:end]) - len(text[start:end].lstrip("\\\"'"))

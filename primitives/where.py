@@ -18,7 +18,9 @@ MOST_TRACES = 10_000  # looked at; beyond it a fixed pseudo-random choice
 
 
 @verb
-def where(corpus: Corpus, cohort: Any, *, population: Any = None, min_support: int = 3, limit: int = 12) -> pd.DataFrame:
+def where(
+    corpus: Corpus, cohort: Any, *, population: Any = None, min_support: int = 3, limit: int = 12
+) -> pd.DataFrame:
     """Where a cohort lives: what its task says, what tools returned, which slice and which calls single its traces out.
 
     cohort: the traces in question (SELECT giving trace_id, WHERE over `traces`, saved cohort, ids).
@@ -41,7 +43,9 @@ def where(corpus: Corpus, cohort: Any, *, population: Any = None, min_support: i
         f"""CREATE OR REPLACE TEMP TABLE where_traces AS SELECT trace_id, trace_id IN ({inside}) AS inside FROM traces
         WHERE trace_id IN ({resolve(corpus, population)}) OR trace_id IN ({inside}) ORDER BY md5(trace_id) LIMIT {MOST_TRACES}"""
     )
-    n_in, n_out = con.execute("SELECT count(*) FILTER (inside), count(*) FILTER (NOT inside) FROM where_traces").fetchall()[0]
+    n_in, n_out = con.execute(
+        "SELECT count(*) FILTER (inside), count(*) FILTER (NOT inside) FROM where_traces"
+    ).fetchall()[0]
     within = "SELECT trace_id FROM where_traces"
     rows = con.execute(
         f"""SELECT part, key, count_if(inside) AS k_in, count_if(NOT inside) AS k_out FROM (

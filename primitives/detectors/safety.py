@@ -77,7 +77,7 @@ class Safety(Family):
         if at >= 0:
             self._plant(e, text, at)
             return
-        for hint in _HINTS:
+        for hint in [hint for hint in _HINTS if hint in text]:
             at = text.find(hint)
             tries = 0
             while at >= 0 and tries < TRIES:
@@ -104,13 +104,12 @@ class Safety(Family):
         if self.run.flags & EDIT and not self.run.flags & SHELL:
             return
         head = args[:KEY_CHARS].lower()
-        for hint in _KEY_HINTS:
+        for hint in [hint for hint in _KEY_HINTS if hint in head]:
             at = head.find(hint)
-            if at >= 0:
-                found = _KEY.search(head, max(0, at - WINDOW_CHARS), at + 2 * WINDOW_CHARS)
-                if found:
-                    self.emit(ANSWER_KEY, e.seq, e.seq, 1, f"{e.name}: {line(head[max(0, found.start() - 20) :])}")
-                    return
+            found = _KEY.search(head, max(0, at - WINDOW_CHARS), at + 2 * WINDOW_CHARS)
+            if found:
+                self.emit(ANSWER_KEY, e.seq, e.seq, 1, f"{e.name}: {line(head[max(0, found.start() - 20) :])}")
+                return
 
     def _obeys(self, e: Event, args: str) -> None:
         args = args[:ARGS_CHARS]

@@ -143,6 +143,8 @@ def anchored(text: str, patterns: Anchored) -> str | None:
             if found:
                 return quote(text, found)
             continue
+        if anchor not in text:  # quicker than to ask where
+            continue
         at = text.find(anchor)
         places = 0
         while at >= 0 and places < PLACES:
