@@ -15,6 +15,7 @@ from insights import __version__
 from insights.config import agents_dir
 from insights.diagnose import labels, reason, roles
 from insights.diagnose.agent import Outcome, play
+from insights.diagnose.answer import MOST_LINES
 from insights.diagnose.board import Board
 from insights.diagnose.meaning import indexed_beside
 from insights.diagnose.question import Question, understand
@@ -61,6 +62,7 @@ class Run:
         self._count: dict[str, int] = {}
         self.working: dict[str, str] = {}
         self.dispatched = 0
+        self.broken_off: list[str] = []
         self.means = self.sandbox
         self.mind = None if self.tiers is None else reason.Mind.of(self, self.tiers)
 
@@ -80,7 +82,7 @@ class Run:
         ids = {old.id: new.id for old, new in zip(shown, findings, strict=True)}
         causes = tuple(replace(c, finding_id=ids.get(c.finding_id or "")) for c in causes)
         failures = self.board.failed_runs(causes)
-        answer = await self._answer(findings, causes)
+        answer = [*self._unfinished(), *await self._answer(findings, causes)][:MOST_LINES]
         return Report(
             run_id=self.folder.name,
             question=self.question.text,
@@ -143,6 +145,8 @@ class Run:
                 else:
                     outcome = await self.mind.think(agent, role, brief, kernel, ended)
         del self.working[agent]
+        if outcome.stopped == "failed":
+            self.broken_off.append(f"{agent}: {outcome.summary[:300]}")
         return self._brought(agent, outcome)
 
     def _brought(self, agent: str, outcome: Outcome) -> dict[str, Any]:
@@ -309,6 +313,16 @@ class Run:
             "model": "no model: meaning that only a reader can judge was not judged",
             **({} if self.mind is None else self.mind.not_analysed()),
         }
+
+    def _unfinished(self) -> list[str]:
+        """The line that comes first where agents lost their model."""
+        if not self.broken_off:
+            return []
+        n = len(self.broken_off)
+        return [
+            f"Not finished: {n} of the agents got no answer from the model ({self.broken_off[0]}). "
+            f"`insights ask --resume {self.folder}` asks again and pays nothing twice."
+        ]
 
     def _made(self) -> dict[str, Any]:
         import duckdb

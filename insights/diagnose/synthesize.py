@@ -119,10 +119,10 @@ def _causes(causes: Sequence[Cause], board: Board) -> dict[str, Any]:
 def _values(findings: Sequence[Finding], causes: Sequence[Cause], board: Board) -> dict[str, str]:
     left = next((c.n for c in causes if c.label == "unexplained"), 0)
     values = {"failed": f"{len(board.failed):,}", "n": f"{board.n_traces:,}", "unexplained": f"{left:,}"}
-    by_actor: Counter[str] = Counter(dict.fromkeys(WHO, 0))
+    by_actor: Counter[str] = Counter(dict.fromkeys((*WHO, "limit"), 0))
     for c in causes:
         by_actor[c.actor] += c.n
-    values |= {f"by_{actor}": f"{by_actor[actor]:,}" for actor in WHO}
+    values |= {f"by_{actor}": f"{by_actor[actor]:,}" for actor in by_actor}
     rooted: Counter[str | None] = Counter()
     for c in causes:
         rooted[c.finding_id] += c.n
