@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -101,3 +103,19 @@ def test_a_file_without_a_trace_is_an_error_that_says_why(tmp_path, data):
     with pytest.raises(SourceError, match=r"x\.json: "):
         ingest([tmp_path / "x.json"], tmp_path / "x.corpus")
     assert not (tmp_path / "x.corpus").exists()
+
+
+def test_damaged_tables_are_called_damaged(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist([{"a": i} for i in range(1000)]), tmp_path / "a.parquet")
+    (tmp_path / "a.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-50])
+    with closing(sqlite3.connect(tmp_path / "a.db")) as con, con:
+        con.execute("CREATE TABLE t (a)")
+        con.executemany("INSERT INTO t VALUES (?)", [("x" * 500,)] * 200)
+    data = (tmp_path / "a.db").read_bytes()
+    (tmp_path / "a.db").write_bytes(data[:4096] + b"\x07" * 8192 + data[12288:])
+    for name in ("a.parquet", "a.db"):
+        with pytest.raises(SourceError, match="a damaged "):
+            ingest([tmp_path / name], tmp_path / "x.corpus")

@@ -23,6 +23,7 @@ from insights.corpus.source import Issue, Source
 from insights.corpus.trace import Trace
 
 PARALLEL_ABOVE = 16 << 20  # unit: bytes in all sources; below it a worker costs more than it brings
+CHECKED = 64 << 20  # unit: bytes of a database that no reader knows; a larger one is not searched for damage
 FILE_COSTS = 20_000  # unit: bytes that take as long to read as opening a file
 GROUP_BYTES = 8 << 20  # unit: bytes of the files that a worker reads at a stretch
 MAGIC_NAMES = {
@@ -224,6 +225,8 @@ def _unknown(head: Head) -> str:
 
     if head.text.lstrip()[:2] in ("{'", "[{", "['") and "': " in head.text[:400]:
         return "looks like the repr() of a Python object, which is never evaluated; write it again with json.dump"
+    if why := _damaged(head):
+        return f"a damaged {head.magic} file: {why}"
     if head.magic:
         return f"{MAGIC_NAMES.get(head.magic, f'a {head.magic} file')}; no reader takes it"
     if told := OUTCOMES.intersection(_columns(head)):
@@ -233,6 +236,23 @@ def _unknown(head: Head) -> str:
     if head.doc == [] or head.doc == {}:
         return "JSON without records: there is nothing in it"
     return "text that is neither JSON nor a transcript with named speakers"
+
+
+def _damaged(head: Head) -> str | None:
+    """Why a table of a kind that readers take cannot be opened."""
+    if head.magic == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            next(pq.ParquetFile(head.path).iter_batches(1), None)
+        except (pa.ArrowException, OSError) as error:
+            return str(error).splitlines()[0][:200]
+    if head.magic == "sqlite" and head.size < CHECKED:
+        from insights.corpus.formats.databases import damage
+
+        return damage(head.path)
+    return None
 
 
 def _columns(head: Head) -> set[str]:

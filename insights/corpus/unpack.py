@@ -11,6 +11,7 @@ import bz2
 import codecs
 import gzip
 import io
+import itertools
 import lzma
 import os
 import shutil
@@ -157,6 +158,7 @@ class Unpacker:
                 target = self._place(folder, info.filename, uri, link=stat.S_ISLNK(info.external_attr >> 16))
                 if target is None:
                     continue
+                target, name = _free(target, info.filename)
                 try:
                     with archive.open(info) as stream, target.open("wb") as file:
                         self._copy(stream, file, max(info.compress_size, 1))
@@ -169,7 +171,7 @@ class Unpacker:
                     code = "too_large" if isinstance(error, Bomb) else "bad_archive"
                     self.refused.append(Refusal(f"{uri} {info.filename}", code, str(error)))
                     continue
-                yield target, info.filename
+                yield target, name
 
     def _tar(self, path: Path, folder: Path, uri: str) -> Iterator[tuple[Path, str]]:
         done: list[tuple[Path, str]] = []
@@ -181,9 +183,10 @@ class Unpacker:
                 target = self._place(folder, info.name, uri, link=not info.isfile())
                 stream = archive.extractfile(info) if target is not None else None
                 if target is not None and stream is not None:
+                    target, name = _free(target, info.name)
                     with stream, target.open("wb") as file:
                         self._copy(stream, file, max(info.size, 1))
-                    done.append((target, info.name))
+                    done.append((target, name))
         yield from sorted(done, key=lambda m: m[1])
 
     def _place(self, folder: Path, name: str, uri: str, *, link: bool) -> Path | None:
@@ -196,7 +199,11 @@ class Unpacker:
             self.refused.append(Refusal(f"{uri} {name}", "outside_root", "a name that leaves the archive"))
             return None
         target = folder.joinpath(*(part[:200] for part in inner.parts))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            self.refused.append(Refusal(f"{uri} {name}", "bad_archive", "a name below that of a file"))
+            return None
         return target
 
     def _count(self, n: int) -> None:
@@ -229,6 +236,18 @@ class Unpacker:
             if self._written > self._allowed:
                 raise TooLarge(f"unpacking passed {self._allowed / 1e9:.1f} GB in all; free disk or name less at once")
             file.write(chunk)
+
+
+def _free(target: Path, name: str) -> tuple[Path, str]:
+    """Where a member goes and what it is called: as it says or, where its archive has the name already, with a number."""
+    if not target.exists():
+        return target, name
+    path = PurePosixPath(name)
+    for n in itertools.count(2):
+        other = target.with_name(f"{target.stem}#{n}{target.suffix}")
+        if not other.exists():
+            return other, str(path.with_name(f"{path.stem}#{n}{path.suffix}"))
+    raise AssertionError("numbers end")
 
 
 def _kind(path: Path) -> str | None:

@@ -221,3 +221,20 @@ def test_addresses_are_fetched_and_unpacked(tmp_path):
     assert [(s.uri, s.member) for s in sources] == [(f"{base}/a.jsonl.gz", "a.jsonl")]
     assert sources[0].path.read_bytes() == b'{"messages": []}\n'
     assert [(r.uri, r.code) for r in refused] == [(f"{base}/none.jsonl", "unreachable")]
+
+
+def test_names_that_an_archive_has_twice_are_all_read(tmp_path):
+    said = [b"one", b"two"]
+    packed, tarred = tmp_path / "a.zip", tmp_path / "b.tar"
+    with zipfile.ZipFile(packed, "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        for data in said:
+            archive.writestr("in/a.txt", data)
+    with tarfile.open(tarred, "w") as archive:
+        for name, data in [("in/a.txt", said[0]), ("in/a.txt", said[1]), ("in/a.txt/below", b"three")]:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    for path in (packed, tarred):
+        sources, refused = found(tmp_path, path)
+        assert {s.member: s.path.read_bytes() for s in sources} == {"in/a.txt": b"one", "in/a#2.txt": b"two"}
+        assert refused == (set() if path is packed else {("b.tar in/a.txt/below", "bad_archive")})

@@ -26,6 +26,16 @@ def tables(head: Head) -> set[str]:
         return set()
 
 
+def damage(path: Path) -> str | None:
+    """What SQLite says of a file that it cannot read."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as con:
+            found = con.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if found == ("ok",) else str(found[0])[:200]
+
+
 @contextmanager
 def opened(source: Source) -> Iterator[sqlite3.Connection]:
     """A connection to a copy, rows by name; what breaks while reading is an issue of the source, not a failure."""
