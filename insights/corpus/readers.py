@@ -9,16 +9,21 @@ import gc
 import hashlib
 import os
 import re
+import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+import orjson
 
 from insights.corpus.batch import Batch, Builder, Done
 from insights.corpus.formats import FORMATS, Format, harbor, recognise
 from insights.corpus.loss import Watch, allot
-from insights.corpus.sniff import EACH, TABLE, Head
+from insights.corpus.sniff import EACH, TABLE, TAIL_BYTES, Head
 from insights.corpus.source import Issue, Source
 from insights.corpus.trace import Trace
 
@@ -26,6 +31,7 @@ PARALLEL_ABOVE = 16 << 20  # unit: bytes in all sources; below it a worker costs
 CHECKED = 64 << 20  # unit: bytes of a database that no reader knows; a larger one is not searched for damage
 FILE_COSTS = 20_000  # unit: bytes that take as long to read as opening a file
 GROUP_BYTES = 8 << 20  # unit: bytes of the files that a worker reads at a stretch
+LEAST_STEPS = 2  # of a run; one with fewer may be a list of runs taken for one
 MAGIC_NAMES = {
     "lfs_pointer": "a Git LFS pointer instead of the data (run `git lfs pull`)",
     "pickle": "a Python pickle, which is never loaded (it can run code); export it as JSON",
@@ -84,7 +90,7 @@ def read_one(source: Source, format: str | None, builder: Builder) -> Iterator[B
         row["adapter"] = chosen.module.rsplit(".", 1)[-1]
         watch = Watch(source) if source.measured and chosen.role == "trace" else None
         try:
-            traces = _with_outcome(source, _with_wrapper(source, chosen.read(source)))
+            traces = _with_outcome(source, _with_wrapper(source, _read(source, chosen)))
             yield from builder.read(watch.over(traces) if watch else traces, source.source_id, done)
             if watch is not None and done.n_traces:
                 row.update(watch.tell())
@@ -119,6 +125,50 @@ def _with_wrapper(source: Source, traces: Iterator[Trace]) -> Iterator[Trace]:
         trace.model = trace.model or (str(around["model"]) if around.get("model") else None)
         trace.metadata = {**around, **trace.metadata}
         yield trace
+
+
+def _read(source: Source, chosen: Format) -> Iterator[Trace]:
+    """What the reader makes of the file; where that is nothing, of each of the documents that it may hold."""
+    traces = chosen.read(source)
+    if not chosen.single:
+        return traces
+    n_issues, n_records, n_bad = len(source.issues), source.n_records, source.n_bad
+    first = next(traces, None)
+    if (first is None or len(first.steps) < LEAST_STEPS or not any(s.text for s in first.steps)) and _is_several(
+        source, chosen
+    ):
+        del source.issues[n_issues:]
+        source.n_records, source.n_bad = n_records, n_bad
+        return _one_by_one(source, chosen)
+    return chain([first] if first is not None else [], traces)
+
+
+def _is_several(source: Source, chosen: Format) -> bool:
+    """Whether a file holds several documents of a format that has one in each file: its first record is such a file by itself."""
+    head = source.head
+    records = isinstance(head.doc, list) or head.is_jsonl or head.inside not in (None, TABLE)
+    if head.magic or not records or not head.first:
+        return False
+    data = orjson.dumps(head.first)
+    alone = recognise(Head(head.path, head.name, len(data), data, data[-TAIL_BYTES:]))
+    return alone is not None and alone[0] is chosen
+
+
+def _one_by_one(source: Source, chosen: Format) -> Iterator[Trace]:
+    """What the reader makes of each record as a file of its own."""
+    stem = str(PurePosixPath(source.name).with_suffix(""))
+    with tempfile.TemporaryDirectory() as folder:
+        for i, record in enumerate(source.records()):
+            path = Path(folder, f"{i}.json")
+            path.write_bytes(orjson.dumps(record.value))
+            part = Source(path, source.uri, Path(folder), member=f"{stem}-{i}.json")
+            for trace in chosen.read(part):
+                for step in trace.steps:
+                    step.src_pointer = f"{record.pointer or f'@{record.offset}'}{step.src_pointer or ''}"
+                yield trace
+            source.issues += part.issues
+            source.n_bad += part.n_bad
+            path.unlink()
 
 
 def _with_outcome(source: Source, traces: Iterator[Trace]) -> Iterator[Trace]:
@@ -209,6 +259,7 @@ def _choose(source: Source, format: str | None, row: dict[str, Any]) -> Format |
         return None
     if format is not None:
         row["detect_confidence"] = "forced"
+        _find_records(head, FORMATS[format])
         return FORMATS[format]
     found = recognise(head)
     if found is None:
@@ -217,6 +268,15 @@ def _choose(source: Source, format: str | None, row: dict[str, Any]) -> Format |
         return None
     row["detect_confidence"] = found[1]
     return found[0]
+
+
+def _find_records(head: Head, chosen: Format) -> None:
+    """Where the records of the format that was asked for stand, if not at the top."""
+    for where in (None, *head.containers()) if chosen.detect(head) is None else ():
+        head.look_inside(where)
+        if where is not None and chosen.detect(head) is not None:
+            return
+    head.look_inside(None)
 
 
 def _unknown(head: Head) -> str:

@@ -119,3 +119,24 @@ def test_turns_that_hold_a_question_and_its_answer(tmp_path: Path) -> None:
     _, traces, _ = read(write(tmp_path / "x.json", [{"session_id": "s", "turns": turns, "rating": 4}]))
     assert [(s.role, s.text) for s in traces[0].steps][2:] == [("user", "And the date?"), ("assistant", "The third.")]
     assert traces[0].n_user_turns == 2 and traces[0].metadata["rating"] == 4
+
+
+@pytest.mark.parametrize("held", ["list", "lines", "wrapped"])
+def test_documents_that_have_files_of_their_own_may_stand_together(tmp_path: Path, held: str) -> None:
+    def run(name: str) -> dict[str, Any]:
+        messages = [{"role": "system", "content": "Use the shell."}, {"role": "user", "content": "Fix it."},
+                    {"role": "assistant", "content": "```bash\nls\n```"}]  # fmt: skip
+        return {"info": {"exit_status": "Submitted", "mini_version": "1.9", "config": {"agent": {}}}, "messages": messages,
+                "trajectory_format": "mini-swe-agent-1", "instance_id": name}  # fmt: skip
+
+    runs = [run("t-1"), run("t-2")]
+    path = tmp_path / ("runs.jsonl" if held == "lines" else "runs.json")
+    write(path, {"trajectories": runs} if held == "wrapped" else runs)
+    ingest([str(path)], tmp_path / "x.corpus", jobs=1)
+    import duckdb
+
+    with duckdb.connect(str(tmp_path / "x.corpus" / "traces.duckdb"), read_only=True) as con:
+        rows = con.execute(
+            "SELECT split_part(trace_id, ':', 1), task_id, n_steps, n_tool_calls FROM traces ORDER BY 2"
+        ).fetchall()
+    assert rows == [("mini_swe_agent", "t-1", 3, 1), ("mini_swe_agent", "t-2", 3, 1)]

@@ -13,7 +13,9 @@ from insights.corpus.formats.langfuse import usage
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "samples" / "langfuse"
 UNREAD = {"autogen-2025-06-06", "llamaindex-2025-06-05"}  # Langfuse could not read any call of these
-APART = {"agno-2025-06-11": {"input"}}  # messages written by str(): we read them, Langfuse keeps only the list of tools
+APART = {
+    "agno-2025-06-11": {"input"}
+}  # messages written by str(): we read them, Langfuse tells only the tools (as we do)
 
 
 def _of_oracle(data: list[Any]) -> list[dict[str, Any]]:
@@ -41,6 +43,14 @@ def _plain(messages: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return found
 
 
+def _names(tools: list[dict[str, Any]]) -> list[str]:
+    return [t.get("function", t)["name"] for t in tools]
+
+
+def _tools(data: list[Any]) -> list[str]:
+    return [name for m in data for name in _names(m.get("tools") or [])]
+
+
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="../shared/samples is absent")
 def test_the_calls_of_the_twenty_traces_are_read_as_langfuse_reads_them():
     compared, different = 0, {}
@@ -56,6 +66,8 @@ def test_the_calls_of_the_twenty_traces_are_read_as_langfuse_reads_them():
                     continue
                 read += 1
                 ours = _plain(payload.messages(call[side], role))
+                if name in APART and side in APART[name]:
+                    assert set(_tools(expected["data"])) == set(_names(payload.tools_of(call[side])))
                 if ours != _with_results(_plain(_of_oracle(expected["data"])), ours):
                     different.setdefault(name, set()).add(side)
         assert (read == 0) == (name in UNREAD), name

@@ -15,6 +15,9 @@ read as traces); "part" (a member that another file's reader pulls in); "other" 
 
 `shares(source)` is for formats whose traces go on in other files: the keys (trace ids, …) by which files are read as one,
 each with the file's place among them; see corpus/joining.py. Such a reader takes its records by `source.joined(…)`.
+
+`single` is for formats whose files hold one document: where someone has put several into a list, or one on each line, the reader
+is given them one by one.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ Confidence = Literal["certain", "likely", "guess"]
 Role = Literal["trace", "sidecar", "part", "other"]
 GUESSERS = ("guessed", "event_log")  # formats without a signature
 EACH = "*"  # as in corpus/sniff.py
+GENERIC = 50  # rank from which a format is read by generic messages
 SURENESS = {"certain": 0, "likely": 1, "guess": 2}
 
 
@@ -48,6 +52,7 @@ class Format:
     version: int
     module: str
     shares: Callable[[Source], Mapping[str, Any]] | None = None
+    single: bool = False
 
 
 FORMATS: dict[str, Format] = {}
@@ -62,11 +67,12 @@ def reader(
     role: Role = "trace",
     version: int = 1,
     shares: Callable[[Source], Mapping[str, Any]] | None = None,
+    single: bool = False,
 ) -> Callable[[Callable[[Source], Iterator[Trace]]], Callable[[Source], Iterator[Trace]]]:
     """Register the decorated generator as the reader of format `name`."""
 
     def register(read: Callable[[Source], Iterator[Trace]]) -> Callable[[Source], Iterator[Trace]]:
-        FORMATS[name] = Format(name, title, rank, role, detect, read, version, read.__module__, shares)
+        FORMATS[name] = Format(name, title, rank, role, detect, read, version, read.__module__, shares, single)
         return read
 
     return register
@@ -95,7 +101,11 @@ def recognise(head: Head) -> tuple[Format, Confidence] | None:
     for where in head.containers():
         head.look_inside(where)
         inner = _best(head)
-        if inner is not None and inner[0].role == "trace" and (best is None or where == EACH or inner[1] != "guess"):
+        if (
+            inner is not None
+            and inner[0].role == "trace"
+            and (best is None or where == EACH or inner[1] != "guess" or inner[0].rank < GENERIC)
+        ):
             return inner
     head.look_inside(None)
     return best

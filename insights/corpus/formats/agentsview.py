@@ -36,7 +36,7 @@ mark(
 )
 
 
-@reader("agentsview", title="agentsview session exports", rank=20, detect=_detect)
+@reader("agentsview", title="agentsview session exports", rank=20, detect=_detect, single=True)
 def read(source: Source) -> Iterator[Trace]:
     for record in source.records("sessions"):
         session = mapping(record.value)

@@ -251,7 +251,7 @@ def read_hermes(source: Source) -> Iterator[Trace]:
             yield _ended(t)
 
 
-@reader("qwenpaw", title="QwenPaw (AgentScope) sessions", rank=20, detect=_detect_qwenpaw)
+@reader("qwenpaw", title="QwenPaw (AgentScope) sessions", rank=20, detect=_detect_qwenpaw, single=True)
 def read_qwenpaw(source: Source) -> Iterator[Trace]:
     agent = mapping(mapping(source.document()).get("agent"))
     t = Trace(

@@ -41,7 +41,7 @@ def _detect_continue(head: Head) -> Confidence | None:
     return "certain" if known and (not rows or "message" in rows[0]) else None
 
 
-@reader("continue_dev", title="Continue sessions", rank=18, detect=_detect_continue)
+@reader("continue_dev", title="Continue sessions", rank=18, detect=_detect_continue, single=True)
 def read_continue(source: Source) -> Iterator[Trace]:
     held = mapping(source.document())
     own = as_name(held.get("sessionId")) or source.stem
@@ -160,7 +160,7 @@ def _detect_amp(head: Head) -> Confidence | None:
     return "certain" if named and "created" in first and "v" in first and rows else None
 
 
-@reader("amp", title="Amp threads", rank=18, detect=_detect_amp)
+@reader("amp", title="Amp threads", rank=18, detect=_detect_amp, single=True)
 def read_amp(source: Source) -> Iterator[Trace]:
     held = mapping(source.document())
     own = as_name(held.get("id")) or source.stem

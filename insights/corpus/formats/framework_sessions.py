@@ -270,7 +270,7 @@ def _detect_threads(head: Head) -> Confidence | None:
     return "certain" if any(r.get("object") in ("thread.message", "thread.run.step") for r in rows) else None
 
 
-@reader("openai_threads", title="OpenAI Assistants threads", rank=18, detect=_detect_threads)
+@reader("openai_threads", title="OpenAI Assistants threads", rank=18, detect=_detect_threads, single=True)
 def read_threads(source: Source) -> Iterator[Trace]:
     held: dict[str, list[tuple[Any, int, dict[str, Any], str]]] = {}
     key = "data" if isinstance(source.head.first.get("data"), list) and not source.head.is_jsonl else None

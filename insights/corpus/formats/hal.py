@@ -41,7 +41,7 @@ def _detect(head: Head) -> Confidence | None:
     return "likely" if {"benchmark_name", "agent_name"} <= config.keys() else None
 
 
-@reader("hal", title="HAL leaderboard uploads", rank=15, detect=_detect)
+@reader("hal", title="HAL leaderboard uploads", rank=15, detect=_detect, single=True)
 def read(source: Source) -> Iterator[Trace]:
     header = source.header("raw_logging_results", "raw_eval_results", "git_info")
     config, results = mapping(header.get("config")), mapping(header.get("results"))

@@ -92,7 +92,7 @@ mark("harbor_result", title="result or reward of a Harbor trial", rank=15, role=
 mark("harbor_part", title="log or configuration of a Harbor trial", rank=98, role="part", detect=_detect_part)
 
 
-@reader("harbor", title="Harbor trials without a trajectory", rank=16, detect=_detect)
+@reader("harbor", title="Harbor trials without a trajectory", rank=16, detect=_detect, single=True)
 def read(source: Source) -> Iterator[Trace]:
     result = source.document()
     if not isinstance(result, dict):

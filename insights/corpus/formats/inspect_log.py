@@ -54,7 +54,7 @@ def _indexed(head: Head) -> bool:
     return bool({"header.json", "_journal/start.json"} & names)
 
 
-@reader("inspect", title="Inspect AI evaluation logs", rank=14, detect=_detect)
+@reader("inspect", title="Inspect AI evaluation logs", rank=14, detect=_detect, single=True)
 def read(source: Source) -> Iterator[Trace]:
     if source.head.magic == "zip":
         yield from _archive(source)

@@ -51,7 +51,7 @@ def _is_observation(m: Any) -> bool:
     return isinstance(content, str) and RETURN_CODE.match(content) is not None
 
 
-@reader("mini_swe_agent", title="mini-swe-agent trajectories", rank=20, detect=_detect)
+@reader("mini_swe_agent", title="mini-swe-agent trajectories", rank=20, detect=_detect, single=True)
 def read(source: Source) -> Iterator[Trace]:
     run = source.document()
     if run is None:

@@ -82,7 +82,7 @@ mark(
 mark("opencode_part", title="OpenCode message or part", rank=21, role="part", detect=_is_member)
 
 
-@reader("opencode", title="OpenCode sessions", rank=20, detect=_detect)
+@reader("opencode", title="OpenCode sessions", rank=20, detect=_detect, single=True)
 def read(source: Source) -> Iterator[Trace]:
     if source.head.magic == "sqlite":
         traces = _from_database(source)

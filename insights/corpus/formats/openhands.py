@@ -81,7 +81,7 @@ def _detect_part(head: Head) -> Confidence | None:
 mark("openhands_event", title="event of an OpenHands conversation folder", rank=19, role="part", detect=_detect_part)
 
 
-@reader("openhands", title="OpenHands runs", rank=20, detect=_detect)
+@reader("openhands", title="OpenHands runs", rank=20, detect=_detect, single=True)
 def read(source: Source) -> Iterator[Trace]:
     first = source.head.first
     if "execution_status" in first or ("agent" in first and "stats" in first):

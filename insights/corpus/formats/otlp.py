@@ -175,11 +175,11 @@ def _rows(source: Source) -> Iterator[Record]:
     head = source.head
     if head.magic == "parquet":
         yield from parquet_rows(source)
-    elif _is_envelope(head) and not head.is_jsonl and len(head.records) == 1:
+    elif _is_envelope(head) and not head.is_jsonl and isinstance(head.doc, dict) and head.inside is None:
         key = next((k for k in ENVELOPES if k in head.first), None)
         for record in source.records(key):
             yield Record({"resourceSpans": [record.value]}, record.offset, record.length, record.pointer)
-    elif isinstance(head.first.get("data"), list) and not head.is_jsonl:
+    elif isinstance(head.first.get("data"), list) and not head.is_jsonl and head.inside is None:
         yield from source.records("data")
     else:
         yield from source.records()

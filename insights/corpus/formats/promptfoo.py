@@ -36,7 +36,7 @@ def _detect(head: Head) -> Confidence | None:
     return "certain" if "evalId" in first or (listed and _is_result(listed[0])) else None
 
 
-@reader("promptfoo", title="promptfoo evaluations", rank=18, detect=_detect)
+@reader("promptfoo", title="promptfoo evaluations", rank=18, detect=_detect, single=True)
 def read(source: Source) -> Iterator[Trace]:
     whole = mapping(source.head.first)
     eval_id = as_name(whole.get("evalId")) if "results" in whole else None

@@ -63,7 +63,7 @@ def _detect(head: Head) -> Confidence | None:
     return None
 
 
-@reader("swe_agent", title="SWE-agent trajectories", rank=20, detect=_detect)
+@reader("swe_agent", title="SWE-agent trajectories", rank=20, detect=_detect, single=True)
 def read(source: Source) -> Iterator[Trace]:
     run = source.document()
     if not isinstance(run, dict):

@@ -82,7 +82,7 @@ def _detect_index(head: Head) -> Confidence | None:
 mark("tau2_index", title="tau2-bench results without the runs", rank=19, role="sidecar", detect=_detect_index)
 
 
-@reader("tau2_bench", title="tau2-bench results", rank=20, detect=_detect)
+@reader("tau2_bench", title="tau2-bench results", rank=20, detect=_detect, single=True)
 def read(source: Source) -> Iterator[Trace]:
     first = source.head.first
     if _is_results(first):

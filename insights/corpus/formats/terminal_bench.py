@@ -83,7 +83,7 @@ mark("terminal_bench_part", title="terminal of a terminal-bench trial", rank=12,
 mark("terminal_bench_run", title="results of a terminal-bench run", rank=15, role="sidecar", detect=_detect_sidecar)
 
 
-@reader("terminal_bench", title="terminal-bench trials", rank=16, detect=_detect)
+@reader("terminal_bench", title="terminal-bench trials", rank=16, detect=_detect, single=True)
 def read(source: Source) -> Iterator[Trace]:
     whole = _starts_as_run(source.head)
     for record in source.records("results" if whole else None):

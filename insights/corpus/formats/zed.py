@@ -32,7 +32,7 @@ def _detect(head: Head) -> Confidence | None:
     return "likely" if rows and {"User", "Agent"} & rows[0].keys() and "title" in head.first else None
 
 
-@reader("zed", title="Zed agent threads", rank=19, detect=_detect)
+@reader("zed", title="Zed agent threads", rank=19, detect=_detect, single=True)
 def read(source: Source) -> Iterator[Trace]:
     if source.head.magic != "sqlite":
         yield _trace(source.stem, mapping(source.document()), {})
