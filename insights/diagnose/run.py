@@ -20,7 +20,7 @@ from insights.diagnose.board import Board
 from insights.diagnose.meaning import indexed_beside
 from insights.diagnose.question import Question, understand
 from insights.errors import GatewayRefused
-from insights.findings.partition import SYMPTOM, partition
+from insights.findings.partition import partition
 from insights.findings.parts import by_part
 from insights.findings.rank import by_cause, ranked
 from insights.kernel import Gateway, Kernel, Limits
@@ -102,13 +102,15 @@ class Run:
     def _shown(self, held: list[Finding], used: set[str | None]) -> list[Finding]:
         """The findings that a reader has patience for; the others are listed with the hypotheses.
 
-        Where nearly all failed runs were read, what code counted and explains none of them is kept only if it is no symptom.
+        Where nearly all failed runs were read, what code counted of the agent and explains none of them says less than is known.
         """
-        own = {f.id for f in held if f.id in used or f.kind == "label_defect" or self.board.by_model(f.id)}
-        if len(self.board.read) >= MOSTLY_READ * len(self.board.failed) and self.board.read:
-            tiers = self._tiers(held)
-            return [f for f in held if f.id in own or (f.kind != "contrast" and tiers[f.id] < SYMPTOM)]
-        return [f for i, f in enumerate(held) if i < MOST_FINDINGS or f.id in own]
+        read = self.board.read and len(self.board.read) >= MOSTLY_READ * len(self.board.failed)
+        patience, beside = (0, ("label_defect", "environment")) if read else (MOST_FINDINGS, ("label_defect",))
+        return [
+            f
+            for i, f in enumerate(held)
+            if i < patience or f.id in used or f.kind in beside or self.board.by_model(f.id)
+        ]
 
     async def agent(self, name: str, sections: list[str], brief: dict[str, Any]) -> dict[str, Any]:
         """Set one role to work in a kernel of its own, by `sections` of its playbook or, with none, by its model.
