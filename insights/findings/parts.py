@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 COLUMNS = ("agent", "agent_version", "model", "dataset", "split")
 MOST_PARTS = 10  # rows that a reader compares
+# Which repetition it is and how it ended say nothing of where a run comes from.
 PARTS = f"""
 WITH named AS (
   UNPIVOT (SELECT trace_id, {", ".join(f"CAST({c} AS VARCHAR) AS {c}" for c in COLUMNS)} FROM traces)
     ON {", ".join(COLUMNS)} INTO NAME name VALUE value
-  UNION ALL SELECT trace_id, name, value FROM slices)
+  UNION ALL SELECT trace_id, name, value FROM slices WHERE name NOT IN ('trial', 'end_reason', 'native_end_reason'))
 SELECT name FROM named GROUP BY name
 HAVING count(*) = (SELECT count(*) FROM traces) AND count(DISTINCT trace_id) = count(*)
   AND count(DISTINCT value) BETWEEN 2 AND {MOST_PARTS}
