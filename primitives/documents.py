@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from primitives.passages import FIELDS, PASSAGES
+from primitives.passages import FIELDS, KEY, PASSAGES, TEXT_HASH
 
 if TYPE_CHECKING:
     import duckdb
@@ -115,8 +115,6 @@ class Writer:
     def _read(self, con: duckdb.DuckDBPyConnection) -> Iterator[tuple[pa.Array, Documents]]:
         """The windows of every new text once, streamed."""
         import numpy as np
-
-        from primitives.index import KEY, TEXT_HASH
 
         highest = con.execute("SELECT coalesce(max(text_no), 0) FROM search_texts").fetchall()[0][0]
         seen = np.zeros(highest + 1, dtype=bool)

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from primitives.passages import BASES, FIELDS, PASSAGES, STAMP
+from primitives.passages import BASES, FIELDS, KEY, PASSAGES, STAMP, TEXT_HASH
 
 if TYPE_CHECKING:
     import duckdb
@@ -125,10 +125,6 @@ def number(con: duckdb.DuckDBPyConnection, known: bool = False) -> None:
             row_number() OVER (PARTITION BY text_no IS NULL ORDER BY first, h)) AS text_no, text_no IS NULL AS is_new
         FROM kept"""
     )
-
-
-KEY = f"(b.base + p.seq) * 4 + list_position({list(FIELDS)}, p.field) - 1"
-TEXT_HASH = "hash(p.text, p.field, coalesce(p.role, ''), coalesce(p.tool, ''))"
 
 
 def _worth_extending(con: duckdb.DuckDBPyConnection, known: dict[str, Any]) -> bool:

@@ -33,6 +33,9 @@ SELECT trace_id, seq, 'reasoning', role, NULL, reasoning FROM steps WHERE reason
 """
 
 # A step's number in the whole corpus is base + seq; a passage's key is that times four plus its field.
+# Of a passage p and its trace's base b: its place in the index, and its text with what tells equal texts apart.
+KEY = f"(b.base + p.seq) * 4 + list_position({list(FIELDS)}, p.field) - 1"
+TEXT_HASH = "hash(p.text, p.field, coalesce(p.role, ''), coalesce(p.tool, ''))"
 BASES = """
 SELECT trace_id, (sum(n) OVER (ORDER BY trace_id) - n)::BIGINT AS base
 FROM (SELECT trace_id, max(seq) + 1 AS n FROM steps GROUP BY trace_id)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from primitives.documents import windows
-from primitives.index import KEY, TEXT_HASH, VERSION, Places, number, places
-from primitives.passages import PASSAGES, STAMP
+from primitives.index import VERSION, Places, number, places
+from primitives.passages import KEY, PASSAGES, STAMP, TEXT_HASH
 from primitives.static import Static
 from primitives.vectors import FIT_ON, Lsa, fit
 
