@@ -22,6 +22,7 @@ from insights import __version__
 from insights.errors import InsightsError
 
 GROUPS = ("ask", "demo", "ingest", "label", "read", "run", "detect", "doctor")
+DUCKDB_INTERRUPTED = "Query interrupted"  # a RuntimeError: what Ctrl-C becomes while DuckDB works
 
 app = typer.Typer(
     name="insights",
@@ -64,11 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has had enough; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (KeyboardInterrupt, typer.Abort):
-        print("insights: interrupted", file=sys.stderr)
-        return 130
+        return _interrupted()
     except Exception as error:
-        return _fail(error)
+        return _interrupted() if str(error) == DUCKDB_INTERRUPTED else _fail(error)
     return 0
+
+
+def _interrupted() -> int:
+    print("insights: interrupted", file=sys.stderr)
+    return 130
 
 
 def _invoke(arguments: list[str]) -> None:

@@ -75,6 +75,7 @@ def test_mistakes_are_told_on_stderr(run, arguments: list[str], status: int, say
         (InsightsError("the thing at place", "do this"), 1, "insights: the thing at place (do this)\n"),
         (UsageError("not so"), 2, "insights: not so\n"),
         (KeyboardInterrupt(), 130, "insights: interrupted\n"),
+        (RuntimeError("Query interrupted"), 130, "insights: interrupted\n"),
         (
             OSError(errno.ENOSPC, "No space left on device", "/x/y"),
             1,
