@@ -56,11 +56,14 @@ def set_aside(report: Report) -> str:
     all_failed = {t for c in report.partition for t in c.trace_ids}
     left, rest = passed - len(held - all_failed), n - len(held)
     others = len(held & {t for c in report.partition if c.actor != "grader" for t in c.trace_ids})
+    named = ", ".join(f.id for f in report.findings if f.id in ids)
     said = (
-        f"Set aside the {len(held):,} runs of tasks or verdicts found at fault: of the other {rest:,}, {left:,} pass "
+        f"Set aside the {len(held):,} runs of tasks or verdicts found at fault{f' ({named})' if named else ''}: "
+        f"of the other {rest:,}, {left:,} pass "
         f"({words.percent(words.share(left, rest))}; as scored, {words.percent(words.share(passed, n))})."
     )
-    more = f" {others:,} of the failures put to others are among the runs set aside: they may fail whatever is mended."
+    failures = words.plural(others, "failure has", "failures have")
+    more = f" Of the runs set aside {others:,} {failures} another cause: mending that alone may not turn them."
     return said + (more if others else "")
 
 

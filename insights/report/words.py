@@ -150,7 +150,10 @@ def harm(f: Finding) -> str:
     if not known or (f.contrast and f.contrast.outcome != "success"):
         return more
     fail = f"{f.terminal or 0:,} of {known:,} fail"
-    return fail if more in ("", NONE_SHOWN) else f"{fail}; {more}"
+    if f.contrast is None or more in ("", NONE_SHOWN):
+        return fail
+    tested = f.contrast.with_.n + f.contrast.without.n
+    return f"{fail}; {more}" + ("" if tested >= f.prevalence.n else f", on {tested:,} runs")
 
 
 def outcome_verb(outcome: str) -> str:

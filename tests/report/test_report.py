@@ -332,8 +332,8 @@ def test_runs_of_tasks_at_fault_are_set_aside() -> None:
         )
     )
     assert told == (
-        "Set aside the 5 runs of tasks or verdicts found at fault: of the other 31, 19 pass (61 %; as scored, 56 %). "
-        "1 of the failures put to others are among the runs set aside: they may fail whatever is mended."
+        "Set aside the 5 runs of tasks or verdicts found at fault (F2): of the other 31, 19 pass (61 %; as scored, 56 %). "
+        "Of the runs set aside 1 failure has another cause: mending that alone may not turn them."
     )
 
 
