@@ -1,6 +1,6 @@
 """Detectors that fire too seldom on the corpora to be read there, measured on runs written for the purpose.
 
-    python -m benchmarks.detectors_planted
+    python benchmarks/detectors_planted.py
 
 Each run below has the fault in the words of some real tool or agent, or comes close to it without having it. What is
 counted: faults found, and near misses that were taken for one. The runs and the detectors have one author, so the figures

@@ -178,7 +178,6 @@ def growth(folder: Path) -> None:
 
 def kills(folder: Path, n: int) -> None:
     """Kill an ingest that extends a corpus, at random moments; each time the corpus must be the old one or the new one."""
-    sys.path[0] = str(Path(__file__).resolve().parents[1])  # benchmarks/primitives.py is not the package
     from insights.corpus.load import ingest
     from primitives import open_corpus
 

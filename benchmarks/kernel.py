@@ -1,6 +1,6 @@
 """The kernel beside bare jupyter_client, in one run on one machine: start, first cell, a cell, restart, parallel start.
 
-    python -m benchmarks.kernel [CORPUS]        one JSON object; seconds, medians
+    python benchmarks/kernel.py [CORPUS]        one JSON object; seconds, medians
 
 Without CORPUS a small one is made. Start means: the first cell can be sent; what a session brings in behind that
 (pandas and the `traces` table) shows in its first cell, beside a bare kernel whose first cell imports pandas.

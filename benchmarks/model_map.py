@@ -1,6 +1,6 @@
 """How near the model map comes to the ideal schedule: its wall time over that of the ideal.
 
-    python -m benchmarks.model_map [--calls 2000] [--at-once 64] [--seconds 0.05] [--runs 3]
+    python benchmarks/model_map.py [--calls 2000] [--at-once 64] [--seconds 0.05] [--runs 3]
 
 The ideal is calls / at-once, rounded up, times the seconds of one call; with a rate limit, the time the
 limit takes alone. Calls are scripted (they sleep), so what is measured is ours: cache, ledger on the disk,

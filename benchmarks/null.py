@@ -1,6 +1,6 @@
 """False discoveries of a whole run: outcomes dealt anew within each task, so that nothing can go with failing at equal tasks.
 
-    python -m benchmarks.null [--seeds 3]
+    python benchmarks/null.py [--seeds 3]
 
 A simulated corpus is ingested, its outcomes are permuted within tasks, and `insights ask` runs on it without a model. Every
 contrast on success that comes out confirmed is a false discovery; the share of those tried is the headline.

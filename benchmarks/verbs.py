@@ -1,6 +1,6 @@
 """How fast the verbs are, side by side with the library beneath them, on a corpus made up here.
 
-    python benchmarks/primitives.py [--steps 1000000] [--queries 200] [--keep DIR]
+    python benchmarks/verbs.py [--steps 1000000] [--queries 200] [--keep DIR]
 
     search      p50 and p95 of each mode against the keyword index alone, same queries          aim: p95 50 ms
     predicate   `prevalence` of a predicate against the same two counts in plain DuckDB         aim: 1.1 times

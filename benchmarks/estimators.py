@@ -1,6 +1,6 @@
 """Do the statistics keep their promises? Simulations of coverage, size and false discoveries, and times.
 
-    python benchmarks/statistics.py [--quick] [--only coverage,pooled,size,discoveries,effects,null,speed] [-o FILE.md]
+    python benchmarks/estimators.py [--quick] [--only coverage,pooled,size,discoveries,effects,null,speed] [-o FILE.md]
 
 Writes one Markdown table per question. Seeded. `null` needs ../shared (skipped, with a word, where it is absent).
 """
