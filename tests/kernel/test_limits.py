@@ -131,7 +131,9 @@ def test_a_kernel_that_breaks_its_bounds_is_stopped(fragile: Place) -> None:
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     cell = fragile.run(flood + "while True: send('x' * 1_000_000)")
-    assert cell.error is not None and "the bound on output" in cell.error and len(cell.text()) < 60_000
+    assert cell.error is not None and len(cell.text()) < 60_000
+    # Out of memory, a library in the kernel may crash before the host has seen too much.
+    assert "the bound on output" in cell.error or "the kernel died" in cell.error
     huge = fragile.run(flood + "send('x' * 50_000_000)")
     assert len(huge.text()) < 60_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
