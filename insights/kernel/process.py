@@ -21,6 +21,7 @@ from insights.kernel.sandbox import Cage, limits_for_launcher
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
 
+PASS_ON_SECONDS = 2.0  # an interrupt has to reach the kernel's thread for control, which no cell keeps busy
 START_SECONDS = 60.0
 FURNISH = "get_ipython().insights_session.furnish()"  # inside/boot.py
 MAX_IPC_MESSAGE = 4_000_000  # bytes; the kernel's own bounds keep messages far below
@@ -140,8 +141,19 @@ class Process:
             return None
 
     async def interrupt(self) -> None:
-        if self._manager.has_kernel:
-            await self._manager.interrupt_kernel()
+        """Returns when the kernel has passed it on: one that came late would stop the next cell."""
+        if not self._manager.has_kernel:
+            return
+        request = self._client.session.msg("interrupt_request", content={})
+        self._client.control_channel.send(request)
+        try:
+            async with asyncio.timeout(PASS_ON_SECONDS):
+                while True:
+                    reply = await self._client.get_control_msg(timeout=PASS_ON_SECONDS)
+                    if reply["parent_header"].get("msg_id") == request["header"]["msg_id"]:
+                        return
+        except (TimeoutError, queue.Empty):
+            return  # a kernel that does not answer is restarted by who asked
 
     async def stop(self) -> None:
         """Kill it and all it started, and remove its private folder."""
